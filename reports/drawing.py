@@ -6,11 +6,13 @@ Nothing is told apart by its colour only: series have marks of their own, areas 
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from estimators.extras import needed_by
+from estimators.printable import cut
 
 COLOURS = (
     "#0072b2",
@@ -109,7 +111,25 @@ def _saved(draw: Callable[[Any], None], size: tuple[float, float], form: str, me
     return content.getvalue()
 
 
-def logarithmic(axes: Any, way: str, label: str, values: Sequence[float], text: Callable[[float], str], *, most: int = 7) -> None:
+def short(text: str) -> str:
+    """A value as it stands beside an axis: without the zeros behind its point.
+
+    >>> short("5.00 days"), short("$50.0 k"), short("1,024"), short("10.5 GiB")
+    ('5 days', '$50 k', '1,024', '10.5 GiB')
+    """
+    return re.sub(r"(\d)(?:\.0+|(\.\d*?[1-9])0+)(?!\d)", r"\1\2", text)
+
+
+def logarithmic(
+    axes: Any,
+    way: str,
+    label: str,
+    values: Sequence[float],
+    text: Callable[[float], str],
+    *,
+    most: int = 7,
+    ticks: Sequence[float] = (),
+) -> None:
     """Make an axis logarithmic, and say so.
 
     Args:
@@ -118,19 +138,29 @@ def logarithmic(axes: Any, way: str, label: str, values: Sequence[float], text: 
         values: that are drawn; all above 0.
         text: a value as it is written beside its mark.
         most: marks; of more each second, or third, is left out.
+        ticks: where they are; at round values unless given.
     """
     axis = axes.xaxis if way == "x" else axes.yaxis
     axes.set(**{f"{way}scale": "log", f"{way}label": f"{label} (logarithmic)"})
     low, high = min(values) / 1.25, max(values) * 1.25
     axes.set(**{f"{way}lim": (low, high)})
-    within = [tick for tick in ROUND if low <= tick <= high]
-    if len(within) > most:
-        decades = [tick for tick in within if f"{tick:e}".startswith("1.0")]
-        within = decades if len(decades) > 2 else within[:: -(-len(within) // most)]
-        within = within[:: -(-len(within) // most)]
-    ticks = within if len(within) > 1 else sorted({min(values), max(values)})
-    axis.set_ticks(ticks, [text(tick) for tick in ticks])
+    within = list(ticks) or [tick for tick in ROUND if low <= tick <= high]
+    decades = [tick for tick in within if f"{tick:e}".startswith("1.0")]
+    within = decades if len(within) > most and len(decades) > 2 and not ticks else within
+    within = within[:: max(1, -(-len(within) // most))] if len(within) > 1 else sorted({min(values), max(values)})
+    axis.set_ticks(within, [short(text(tick)) for tick in within])
     axis.set_ticks([], minor=True)
+
+
+NAME_COLUMNS = 44
+"""Characters of a name beside an axis; of a longer one the end is left out."""
+
+
+def named(axes: Any, names: Sequence[str]) -> None:
+    """Names beside an axis from top to bottom, at 0, 1, 2, ..."""
+    axes.set_yticks(range(len(names)), [cut(name, NAME_COLUMNS) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
 
 
 def from_zero(axes: Any, way: str, label: str, text: Callable[[float], str], *, unit: float = 1.0, most: int = 6) -> None:
@@ -146,4 +176,4 @@ def from_zero(axes: Any, way: str, label: str, text: Callable[[float], str], *, 
     step = next((digits * unit for digits in ROUND if digits * unit * most >= high), high)
     axes.set(**{f"{way}label": label, f"{way}lim": (0, high)})
     ticks = [step * number for number in range(int(high / step) + 1)]
-    axis.set_ticks(ticks, [text(tick) if tick else "0" for tick in ticks])
+    axis.set_ticks(ticks, [short(text(tick)) if tick else "0" for tick in ticks])

@@ -98,15 +98,20 @@ WORDY = 24
 """Characters of a cell above which its column holds sentences, which a page gives room."""
 
 
+def wordy_columns(cells: Sequence[Sequence[str]]) -> set[int]:
+    """Places of the columns that hold sentences."""
+    return {place for row in cells for place, cell in enumerate(row) if len(cell) > WORDY and " " in cell}
+
+
 def html_table(table: Table) -> str:
     """The grid alone, for a page or a notebook; under the header of a column of numbers stands what kind they are, where that is known."""
     from html import escape
 
     cells = table.cells()
-    wordy = [any(len(row[place]) > WORDY for row in cells) for place in range(len(table.shown))]
+    wordy = wordy_columns(cells)
     ways = [
-        ' style="text-align: right"' if c.align == "right" else ' class="words"' if words else ""
-        for c, words in zip(table.shown, wordy, strict=True)
+        ' style="text-align: right"' if c.align == "right" else ' class="words"' if place in wordy else ""
+        for place, c in enumerate(table.shown)
     ]
     kinds = [f"<small>{escape(kind)}</small>" if (kind := table.kind_of(c)) else "" for c in table.shown]
     head = "".join(f"<th{way}>{escape(c.header)}{kind}</th>" for way, c, kind in zip(ways, table.shown, kinds, strict=True))

@@ -20,6 +20,18 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = "docs/gallery"
 
 GALLERY: dict[str, tuple[str, str]] = {
+    "plan": (
+        "how many devices train a model within thirty days, what it costs on which, and what moves that",
+        "plan llama-3-8b --tokens 1T --hardware h100-sxm5-80gb,h200-sxm-141gb,a100-sxm4-80gb,mi300x-192gb --deadline 30d --output",
+    ),
+    "estimate": (
+        "what one training takes on a cluster that is there: days with their interval, money, what fills the memory",
+        "estimate llama-3.1-70b --tokens 1.5T --hardware h100-sxm5-80gb --gpus 1024 --output",
+    ),
+    "compare-hardware": (
+        "one training on every device whose ceiling was measured: the fastest, the cheapest, and those that others beat in both",
+        "compare-hardware llama-3-8b --tokens 1T --hardware all --gpus 64 --output",
+    ),
     "serve": (
         "how many users a served model has room for, how fast, and what their tokens cost",
         "serve llama-3.1-8b --hardware l40s-48gb --ttft 1s --itl 50ms --api-price 0.15,0.60 --out",

@@ -14,11 +14,14 @@ from estimators.cost.layout import MAX_DEVICES
 from estimators.frozen import frozen, replace
 from estimators.training.at_utilization import COUNTED_AS
 from estimators.training.on_devices import HardwareComparison, compare_hardware
+from estimators.training.question import Question
+from reports.pages.planning import planning_pictures
 from reports.table import Table
 from reports.views.planning.hardware import holding_table, training_table
 from reports.views.planning.hardware_screen import hardware_screen
-from reports.views.planning.predicted_hardware import comparison_table
+from reports.views.planning.predicted_hardware import comparison_table, fastest_first
 
+HAS_PICTURES = True
 MAX_CANDIDATES = 200
 
 
@@ -71,9 +74,19 @@ def run(options: Options, out: Output) -> int:
         first = training_table(answer.at_utilization)
         explained = _explanations(answer, arguments.model_option(options)) if options.explain else []
     screen = hardware_screen(answer, first, more=arguments.explain_more(options.explain), asked=explained)
-    tables = [first, *held, *explained]
-    out.emit(arguments.with_all_facts(tables) if answer.predicted else tables, screen)
+    tables = [first, *held, *(_filled(question, answer) if options.outlook or out.draws else []), *explained]
+    tables = arguments.with_all_facts(tables) if answer.predicted else tables
+    out.emit(tables, screen, planning_pictures(tables))
     return 0
+
+
+def _filled(question: Question, answer: HardwareComparison) -> list[Table]:
+    """What fills a device of each kind whose step is predicted."""
+    from bench.cli.outlook import held_tables
+    from estimators.training.layouts.outlook import held
+
+    predicted = [(device.hardware, device.answer.run.prediction.layout) for device in fastest_first(answer.predicted) if device.answer]
+    return held_tables([held(replace(question, hardware=hardware).job, layout) for hardware, layout in predicted])
 
 
 def _with_ceilings(dtype: str) -> tuple[str, ...]:

@@ -22,7 +22,11 @@ from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.errors import BadValueError
+from estimators.frozen import replace
 from estimators.training.at_utilization import COUNTED_AS
+from reports.pages.planning import planning_pictures
+
+HAS_PICTURES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,14 +100,14 @@ def run(options: Options, out: Output) -> int:
         options, reading = estimate_data_set.read(options, out)
         _demand_model(options)
         tables, screen = estimate_data_set.answered(options, reading)
-        out.emit(tables, screen)
+        out.emit(tables, screen, planning_pictures(tables))
         return 0
     elif options.about_a_training:
         from bench.cli.estimate_training import answered
     else:
         from bench.cli.estimate_step import answered
-    tables, screen = answered(options)
-    out.emit(tables, screen)
+    tables, screen = answered(replace(options, outlook=options.outlook or out.draws))
+    out.emit(tables, screen, planning_pictures(tables))
     return 0
 
 

@@ -20,6 +20,7 @@ from reports.views.training.training_screen import estimate_screen
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
+    from estimators.training.question import Question
 
 
 def answered(options: Options) -> tuple[list[Table], Screen]:
@@ -59,8 +60,21 @@ def answer_of(options: Options, model: Model, entry: ModelEntry | None, *, work:
         from reports.views.explain.inverse import explain_estimate
 
         explained = [explain_estimate(answer, model_option=arguments.model_option(options), whole=options.tokens is not None)]
+    around = _around(question, answer) if options.outlook else []
     screen = estimate_screen(answer, shown, more=arguments.explain_more(options.explain), asked=explained)
-    return arguments.with_all_facts([*shown, *explained]), screen
+    return arguments.with_all_facts([*shown, *around, *explained]), screen
+
+
+def _around(question: Question, answer: TrainingEstimate) -> list[Table]:
+    """What fills a device, more devices, what moves it, published runs; nothing where no step is predicted."""
+    if answer.predicted is None:
+        return []
+    from bench.cli.outlook import around_tables, held_tables
+    from estimators.training.layouts.outlook import held
+
+    job, step = question.job, answer.predicted.run.prediction
+    price, deadline_s = answer.training.price, answer.inverse.deadline_s
+    return [*held_tables([held(job, step.layout)]), *around_tables(job, step, question.num_tokens, price, deadline_s=deadline_s)]
 
 
 def _check(options: Options) -> None:

@@ -26,10 +26,12 @@ from estimators.training.layouts.emit import LAUNCHERS
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
-    from estimators.training.layouts.answer import PlanQuestion
+    from estimators.training.layouts.answer import PlanQuestion, Plans
     from estimators.training.layouts.global_batch import Batch
     from estimators.training.layouts.search import OnProgress
+    from reports.table import Table
 
+HAS_PICTURES = True
 MAX_GPUS = 10**7
 MAX_HARDWARE = 50
 SLOW_S = 2.0
@@ -124,6 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--top", type=arguments.count("top", maximum=50), default=5, metavar="NUM", help="layouts shown; 5 by default")
     more.add_argument("--what-if", metavar="KEY=VALUE", help="gpus=2048, seq_len=32768, recompute=full, hardware=ID, tp=4 ...")
     more.add_argument("--scaling", action="store_true", help="days on 1 to 64 times as many devices, and where more stop paying")
+    step_options.add_outlook(more)
     more.add_argument("--compute-optimal", action="store_true", help="the model and tokens that this compute is best spent on")
     more.add_argument(
         "--budget-gpu-days", type=arguments.count("budget-gpu-days"), metavar="NUM", help="the compute of --compute-optimal; else --tokens'"
@@ -154,12 +157,35 @@ def run(options: Options, out: Output) -> int:
     if options.emit is not None:
         out.emit_text(launcher_text(answer, options.emit))
         return 0
+    from reports.pages.planning import planning_pictures
     from reports.views.planning.plan import plan_tables
     from reports.views.planning.plan_screen import plan_screen
 
-    tables = arguments.with_all_facts(plan_tables(answer))
-    out.emit(tables, plan_screen(answer, tables))
+    around = _around(answer) if options.outlook or out.draws else []
+    tables = arguments.with_all_facts([*plan_tables(answer), *around])
+    out.emit(tables, plan_screen(answer, tables), planning_pictures(tables))
     return 0
+
+
+def _around(answer: Plans) -> list[Table]:
+    """What fills a device of each kind, and, of a whole training, what lies around the plan to take."""
+    from bench.cli.outlook import around_tables, held_tables
+    from estimators.training.layouts.outlook import held
+
+    tables = held_tables([held(choice.answer.job, choice.answer.best.layout) for choice in answer.choices if choice.answer])
+    question, best = answer.question, answer.best
+    if question.tokens is None:
+        return tables
+    around = around_tables(
+        best.job,
+        best.best.prediction,
+        question.tokens,
+        answer.choices[0].price,
+        deadline_s=question.deadline_s,
+        has_curve=bool(answer.points),
+        restriction=question.restriction,
+    )
+    return [*tables, *around]
 
 
 def _check(options: Options) -> None:

@@ -38,6 +38,7 @@ class StepOptions(arguments.MethodOptions):
         memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
         usd_per_gpu_hour: in place of the quotes that were seen.
         framework, checkpointing: of a fine-tuning: whose habits fill in the rest, and which activations are kept.
+        outlook: whether what lies around the answer is asked for.
     """
 
     gpus: int | None
@@ -54,6 +55,7 @@ class StepOptions(arguments.MethodOptions):
     dtype: str
     framework: str | None
     checkpointing: str | None
+    outlook: bool
 
 
 @frozen
@@ -71,8 +73,14 @@ class TrainingOptions(StepOptions):
     explain: bool
 
 
+def add_outlook(parser: argparse._ActionsContainer) -> None:
+    """--outlook."""
+    said = "fewer and more devices, what fills the memory, what one change makes of it, published runs like it; a page always has them"
+    parser.add_argument("--outlook", action="store_true", help=said)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--layout, --from, --global-batch, --software, --optimizer, --network, --calibration, --memory-margin, --carbon."""
+    """--layout, --from, --global-batch, --software, --optimizer, --network, --calibration, --memory-margin, --carbon, --outlook."""
     group = parser.add_argument_group("the step, which is predicted where --utilization is not given")
     group.add_argument(
         "--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen"
@@ -94,6 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_measured(group)
     add_memory_margin(group)
     group.add_argument("--carbon", type=_carbon, dest="carbon_kg_per_j", metavar="G", help="grams of CO2 per kWh; else the world's average")
+    add_outlook(group)
 
 
 def add_measured(group: argparse._ArgumentGroup) -> None:

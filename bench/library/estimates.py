@@ -78,6 +78,7 @@ def estimate(
     group_by_length: bool = False,
     accumulation: Number | None = None,
     checkpointing: str | None = None,
+    outlook: bool = False,
     measured_step: Time | None = None,
     completion_tokens: Number | None = None,
     generations: Number | None = None,
@@ -132,6 +133,7 @@ def plan(
     base_format: str | None = None,
     framework: str | None = None,
     checkpointing: str | None = None,
+    outlook: bool = False,
 ) -> PlanAnswer:
     """The layouts that train a model fastest on given devices: `python -m bench plan --help` has every option."""
     return PlanAnswer(*ask("plan", locals()))
@@ -250,6 +252,7 @@ def compare_hardware(
     base_format: str | None = None,
     framework: str | None = None,
     checkpointing: str | None = None,
+    outlook: bool = False,
 ) -> HardwareAnswer:
     """One training run on several kinds of device: `python -m bench compare-hardware --help` has every option."""
     return HardwareAnswer(*ask("compare-hardware", locals()))

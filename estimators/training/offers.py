@@ -25,6 +25,24 @@ class Offer:
     fits: bool | None = None
 
 
+def beaten_by(offers: Sequence[Offer]) -> tuple[int | None, ...]:
+    """For each offer the place of one that is as fast and as cheap, and better in one of the two; None without one.
+
+    What does not fit, or has no time or price, is beaten by nothing, and beats nothing.
+
+    >>> beaten_by([Offer(time=2, cost_usd=50), Offer(time=3, cost_usd=60), Offer(time=1, cost_usd=90), Offer(time=1, cost_usd=None)])
+    (None, 0, None, None)
+    """
+    known = [(place, offer.time, offer.cost_usd) for place, offer in enumerate(offers) if offer.fits is not False]
+    priced = [(place, time, cost) for place, time, cost in known if time is not None and cost is not None]
+    beaten: dict[int, int] = {}
+    for place, time, cost in priced:
+        for other, its_time, its_cost in sorted(priced, key=lambda one: (one[1], one[2])):
+            if its_time <= time and its_cost <= cost and (its_time, its_cost) != (time, cost):
+                beaten.setdefault(place, other)
+    return tuple(beaten.get(place) for place in range(len(offers)))
+
+
 def best_offers(offers: Sequence[Offer]) -> dict[Mark, int]:
     """Mark to the place of the offer that has it, of those that fit; without the marks that nothing can tell.
 

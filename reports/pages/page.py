@@ -21,9 +21,9 @@ from html import escape
 from estimators.errors import MissingPackageError
 from estimators.printable import printable
 from reports.drawing import DARK
-from reports.lines import least_widths
+from reports.lines import natural_widths
 from reports.pages.picture import Picture
-from reports.render import html_table
+from reports.render import html_table, wordy_columns
 from reports.screen import Screen
 from reports.table import Table
 
@@ -39,14 +39,14 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1160px; margin: 2rem au
 h1 {{ font-size: 1.4rem; line-height: 1.3; margin: 0 0 .5rem; }}
 h2 {{ font-size: 1.02rem; margin: 2rem 0 .2rem; }} p {{ margin: .25rem 0; }}
 a {{ color: inherit; }} .doubt {{ color: var(--doubt); }} .soft, figcaption, th small {{ color: var(--soft); }}
-.pictures {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1.2rem; margin: 1.2rem 0; }}
-figure {{ margin: 0; min-width: 0; }} figure svg {{ width: 100%; max-width: 36rem; height: auto; display: block; }}
+.pictures {{ columns: 2 30rem; column-gap: 1.4rem; margin: 1.2rem 0; }}
+figure {{ margin: 0 0 1.2rem; break-inside: avoid; }} figure svg {{ width: 100%; max-width: 36rem; height: auto; display: block; }}
 figure svg text {{ fill: currentColor; }} figcaption {{ font-size: .85rem; }}
 div.wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }}
 th {{ border-bottom: 2px solid var(--rule); vertical-align: bottom; }} th small {{ display: block; font-weight: normal; }}
-td[style] {{ white-space: nowrap; }} .words {{ min-width: 13rem; }}
+td {{ white-space: nowrap; }} .words {{ min-width: 13rem; white-space: normal; }}
 button {{ font: inherit; font-size: .8rem; color: var(--soft); background: none; border: 1px solid var(--line); border-radius: .3rem; }}
 footer {{ margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .5rem; }} footer code {{ overflow-wrap: anywhere; }}
 @media (max-width: 40rem) {{ body {{ margin: 1rem auto; }} h1 {{ font-size: 1.15rem; }} th, td {{ padding: .2rem .4rem; }} }}
@@ -56,7 +56,7 @@ footer {{ margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .5
 @page {{ size: A4; margin: 14mm; }} @page lying {{ size: A4 landscape; margin: 14mm; }}
 @media print {{ :root {{ color-scheme: light; }} body {{ margin: 0; padding: 0; max-width: none; font-size: 9.5pt; }}
   button {{ display: none; }}
-  .pictures {{ grid-template-columns: 1fr 1fr; gap: 5mm; }} figure, tr {{ break-inside: avoid; }} h2 {{ break-after: avoid; }}
+  .pictures {{ columns: 2; column-gap: 5mm; }} tr {{ break-inside: avoid; }} h2 {{ break-after: avoid; }}
   div.wide {{ overflow: visible; }} section.lying {{ page: lying; }} table {{ font-size: min(8.5pt, var(--print)); width: auto; }}
   th, td {{ padding: .15em .45em; }} .words {{ min-width: 0; }} thead {{ display: table-header-group; }} }}
 """
@@ -84,8 +84,11 @@ POLICY = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-
 PORTRAIT_PT, LANDSCAPE_PT = 515, 760
 """Points across A4 within the margins."""
 
-LETTER_EM, CELL_EM = 0.56, 0.9
-"""Widths of a letter and of a cell's padding, in that of the font."""
+LETTER_EM, CELL_EM = 0.62, 1.0
+"""Widths of a letter, of a broad font, and of a cell's padding, in the font's size."""
+
+SENTENCE = 20
+"""Characters that a column of sentences keeps on paper."""
 
 SMALLEST_PT = 5.5
 """A table that would need smaller letters upright lies on its side."""
@@ -158,8 +161,10 @@ def _section(table: Table, place: int) -> str:
     """One table with its title, conditions and notes, and how it is printed."""
     table = table.printable()
     lines = [f"<p>{_text(line)}</p>" for line in table.conditions]
-    shown = table.shown
-    least = least_widths([c.header for c in shown], table.cells(), [c.align for c in shown]) if table.rows else []
+    cells = table.cells()
+    headers, sentences = [max([*c.header.split(), table.kind_of(c)], key=len) for c in table.shown], wordy_columns(cells)
+    widths = natural_widths(headers, cells) if table.rows else []
+    least = [min(width, SENTENCE) if place in sentences else width for place, width in enumerate(widths)]
     ems = sum(LETTER_EM * letters + CELL_EM for letters in least) or 1.0
     lies = PORTRAIT_PT / ems < SMALLEST_PT
     points = (LANDSCAPE_PT if lies else PORTRAIT_PT) / ems

@@ -31,6 +31,8 @@ ARROWS = {
     "lower left": "↙ lower left is better",
     "upper left": "↖ upper left is better",
     "upper right": "↗ upper right is better",
+    "fits": "← left of the line it fits",
+    "match": "the nearer the two marks, the better",
     "diagonal": "⤢ nearer to the diagonal is better",
     "": "",
 }

@@ -9,7 +9,7 @@ from estimators.serving.answer import ServeAnswer
 from estimators.units import format_bytes, format_duration, format_int, format_money, format_rate
 from reports.drawing import COLOURS, FAINT, INK, LINES, MARKS, from_zero, logarithmic
 from reports.pages.picture import Picture
-from reports.pages.stack import draw_stack
+from reports.pages.stack import Bar, draw_stack
 from reports.table import Table
 
 Row = Mapping[str, Any]
@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 def serving_pictures(answer: ServeAnswer) -> list[Picture]:
     """What the answer has to be drawn; of a deployment that does not fit the memory alone."""
-    memory = Picture(title="The memory of one device, the fullest, by part", table="memory", draw=draw_memory, height_in=2.7)
+    memory = Picture(title="The memory of one device, the fullest, by part", table="memory", draw=draw_memory, better="fits", height_in=2.7)
     if not answer.points:
         return [memory]
     latency = Picture(title="Latency by users in flight on one replica, with its 80 %", table="curve", draw=draw_latency, better="lower")
@@ -82,8 +82,8 @@ def draw_memory(figure: Any, table: Table) -> None:
     rows: Sequence[Row] = table.rows
     facts, parts = table.facts, [(str(row["part"]).replace("_", " "), float(row["bytes"])) for row in rows]
     low, high = facts["kv_low_bytes"], facts["kv_high_bytes"]
-    spread = ("kv cache", low, high) if low is not None and any(name == "kv cache" for name, _ in parts) else None
-    draw_stack(figure, [("", parts)], ("a device holds", facts["device_memory_bytes"]), format_bytes, spread=spread)
+    spread = ("kv cache", low, high) if low is not None else None
+    draw_stack(figure, [Bar(name="", parts=parts, limit=facts["device_memory_bytes"], spread=spread)], format_bytes)
 
 
 def draw_money(figure: Any, table: Table) -> None:

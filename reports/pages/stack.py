@@ -5,58 +5,60 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from estimators.frozen import frozen
 from estimators.units import GIBI
-from reports.drawing import COLOURS, FAINT, HATCHES, INK, PAPER, from_zero
+from reports.drawing import COLOURS, FAINT, HATCHES, INK, PAPER, from_zero, named
 
 FREE = "left"
 """The name of a part that is nothing but room."""
 
 
-def draw_stack(
-    figure: Any,
-    bars: Sequence[tuple[str, Sequence[tuple[str, float]]]],
-    limit: tuple[str, float] | None,
-    text: Callable[[float], str],
-    *,
-    spread: tuple[str, float, float] | None = None,
-) -> None:
-    """Bars that lie, each of parts side by side; names and sizes in the legend.
+@frozen
+class Bar:
+    """One memory.
+
+    Attributes:
+        name: of the device, empty where there is one.
+        parts: names and bytes, in the order in which they lie; one of no size is left out.
+        limit: bytes that the device holds.
+        spread: a part, the least and the most that it may have.
+    """
+
+    name: str
+    parts: Sequence[tuple[str, float]]
+    limit: float
+    spread: tuple[str, float, float] | None = None
+
+
+def draw_stack(figure: Any, bars: Sequence[Bar], text: Callable[[float], str]) -> None:
+    """Bars that lie, each of parts side by side, with a line where the device ends; names in the legend, of a single bar sizes as well.
 
     Args:
-        bars: name -> its parts with their sizes, in base units; a part of no size is left out.
-        limit: a name and a size: the line that must not be passed.
         text: of a size.
-        spread: a part of the first bar, the least and the most that it may have.
     """
     axes = figure.add_subplot()
-    names = list(dict.fromkeys(part for _, parts in bars for part, size in parts if size > 0 and part != FREE))
+    names = list(dict.fromkeys(part for bar in bars for part, size in bar.parts if size > 0 and part != FREE))
     looks = {part: (COLOURS[at % len(COLOURS)], HATCHES[at % len(HATCHES)]) for at, part in enumerate(names)} | {FREE: (FAINT, "")}
-    ends, said = [], set()
-    for place, (_, parts) in enumerate(bars):
+    said: set[str] = set()
+    ends = [bar.limit for bar in bars]
+    for place, bar in enumerate(bars):
         begun = 0.0
-        for part, size in parts:
+        for part, size in bar.parts:
             if size <= 0:
                 continue
             colour, hatch = looks[part]
-            sized = f"{part} {text(size)}" if len(bars) == 1 else part
-            label = None if part in said else sized
-            axes.barh([place], [size], left=begun, height=0.6, color=colour, hatch=hatch, edgecolor=PAPER, linewidth=0.8, label=label)
+            label = None if part in said else f"{part} {text(size)}" if len(bars) == 1 else part
+            axes.barh([place], [size], left=begun, height=0.6, color=colour, hatch=hatch, edgecolor=PAPER, linewidth=0.4, label=label)
+            if bar.spread is not None and bar.spread[0] == part:
+                _, low, high = bar.spread
+                label = f"80 % of {part}: {text(low)} to {text(high)}"
+                axes.plot([begun + low, begun + high], [place, place], color=INK, marker="|", markersize=9, label=label)
             begun += size
             said.add(part)
         ends.append(begun)
-    if limit is not None:
-        name, most = limit
-        axes.axvline(most, color=INK, linewidth=1.8, label=f"{name}: {text(most)}")
-        ends.append(most)
-    if spread is not None:
-        part, low, high = spread
-        before = sum(size for name, size in bars[0][1][: [name for name, _ in bars[0][1]].index(part)])
-        axes.plot(
-            [before + low, before + high], [0, 0], color=INK, marker="|", markersize=9, label=f"80 % of {part}: {text(low)} to {text(high)}"
-        )
-    axes.set_yticks(range(len(bars)), [name for name, _ in bars])
-    axes.set_ylim(len(bars) - 0.5, -0.5)
+        label = f"the device holds {text(bar.limit)}" if len(bars) == 1 else None if place else "the device holds"
+        axes.plot([bar.limit, bar.limit], [place - 0.42, place + 0.42], color=INK, linewidth=2.2, label=label)
+    named(axes, [bar.name for bar in bars])
     axes.set_xlim(0, 1.04 * max(ends))
     from_zero(axes, "x", "memory of one device", text, unit=GIBI)
-    axes.tick_params(axis="y", length=0)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize="small")

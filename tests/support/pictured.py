@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -107,12 +108,14 @@ def words_not_held(figure: Figure, table: Table) -> list[str]:
     said = set(NUMBER.findall(table.printable().text()))
     said |= {number for row in table.rows for value in row.values() if isinstance(value, str) for number in NUMBER.findall(value)}
     said |= {number for value in table.facts.values() if isinstance(value, str) for number in NUMBER.findall(value)}
-    for value in held(table):
-        for form in FORMATS:
-            said |= {number for digits in (1, 2, 3) for number in NUMBER.findall(_formatted(form, value, digits))}
     scales = {id(text) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in axis.get_ticklabels(which="both")}
     texts = [text.get_text() for text in figure.findobj(Text) if id(text) not in scales and text.get_visible()]
-    return [text for text in texts if text not in ARROWS.values() and any(number not in said for number in NUMBER.findall(text))]
+    missing = {number for text in texts for number in NUMBER.findall(text)} - said
+    for value, form in itertools.product(sorted(set(held(table))), FORMATS) if missing else ():
+        missing -= {number for digits in (1, 2, 3) for number in NUMBER.findall(_formatted(form, value, digits))}
+        if not missing:
+            break
+    return [text for text in texts if text not in ARROWS.values() and missing.intersection(NUMBER.findall(text))]
 
 
 def _formatted(form: Any, value: float, digits: int) -> str:

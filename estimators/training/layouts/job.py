@@ -162,6 +162,15 @@ class Job:
         size, kind = self.software.gradient_bytes, self.optimizer_kind
         return device_memory(self.model_memory, layout, gradient_bytes=size, optimizer=kind).total_bytes
 
+    def memory_parts(self, layout: Layout) -> dict[str, float]:
+        """What fills the fullest device at its fullest moment: bytes by part, and a reserve; they sum to needed_bytes."""
+        if self.tunes(layout):
+            found = fine_tuning.fit_of(self, layout)
+            return {name: float(size) for name, size in found.decides.parts.items()} | {"reserve": found.reserve_bytes}
+        job = self.on(layout)
+        held = device_memory(job.model_memory, layout, gradient_bytes=job.software.gradient_bytes, optimizer=job.optimizer_kind)
+        return {name: float(size) for name, size in held.parts.items()} | {"reserve": float(held.reserve_bytes)}
+
     def needed_bytes(self, layout: Layout) -> float:
         """Memory of a device on which a layout fits, reserve included."""
         return fine_tuning.fit_of(self, layout).needed_bytes if self.tunes(layout) else float(self.on(layout).memory_bytes(layout))

@@ -19,6 +19,7 @@ class Point:
     """The best plan on one number of devices.
 
     Attributes:
+        run_s, low_s, high_s: of steady steps, and the ends of their 80 % interval.
         gain: how many times as fast as half the devices; None for the first.
         reason: why there is no plan, where there is none.
     """
@@ -27,6 +28,8 @@ class Point:
     plan: Plan | None
     run_s: float | None
     gain: float | None
+    low_s: float | None = None
+    high_s: float | None = None
     reason: str = ""
 
     @property
@@ -48,6 +51,7 @@ def scaling_curve(
             points.append(Point(num_devices=num, plan=None, run_s=None, gain=None, reason=str(error)))
             continue
         before = points[-1].run_s if points else None
-        run = best.run_s(tokens)
-        points.append(Point(num_devices=num, plan=best, run_s=run, gain=before / run if before else None))
+        run, step = best.run_s(tokens), best.best.prediction
+        low, high = (best.run_s(tokens, end_s) for end_s in (step.low_s, step.high_s))
+        points.append(Point(num_devices=num, plan=best, run_s=run, gain=before / run if before else None, low_s=low, high_s=high))
     return tuple(points)

@@ -41,6 +41,7 @@ def counts_table(record: Measurement) -> Table:
     several = len(used) > 1
     return Table(
         key="counts",
+        kind="counted",
         title="Counted by independent routes" if several else "FLOP of one step, by one route",
         conditions=["parameters, and FLOP under `full`; torch and fvcore on the meta device" if several else "under `full`"],
         columns=(

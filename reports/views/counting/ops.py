@@ -132,6 +132,7 @@ def ops_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: s
         rows=rows,
         notes=["Figures are of all copies together; m x n x k is the shape of one of its products.", BYTES_NOTE],
         key="ops",
+        kind="counted",
     )
 
 
@@ -181,6 +182,7 @@ def conventions_table(costs: Mapping[Phase, Estimate], works: Mapping[Phase, str
         rows=rows,
         notes=[f"{c.name}: {c.includes} ({c.used_by})." for c in CONVENTIONS.values()],
         key="conventions",
+        kind="counted",
     )
 
 
@@ -212,4 +214,5 @@ def params_table(params: int, embedding_params: int, by_component: Mapping[str, 
         else [],
         facts={"params": params, "embedding_params": embedding_params, "params_by_component": dict(by_component)},
         key="parameters",
+        kind="counted",
     )

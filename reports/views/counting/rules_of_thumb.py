@@ -55,6 +55,7 @@ def rules_tables(rules: Sequence[Rule], *, work: str, num_steps: tuple[int, int]
         rows=rows,
         notes=list(sources),
         key="rules",
+        kind="derived",
     )
     if not parts:
         return [beside]
@@ -68,5 +69,6 @@ def rules_tables(rules: Sequence[Rule], *, work: str, num_steps: tuple[int, int]
         ],
         rows=parts,
         key="differences",
+        kind="derived",
     )
     return [beside, named_parts]

@@ -88,6 +88,7 @@ def parts_table(answer: Fit) -> Table:
         notes=_notes(answer),
         facts=_facts(answer),
         key="parts",
+        kind="estimated",
     )
 
 
@@ -124,6 +125,7 @@ def reserve_table(answer: Fit) -> Table:
         ],
         rows=rows,
         key="reserve",
+        kind="estimated",
     )
 
 
@@ -189,6 +191,7 @@ def fixes_table(fixes: Sequence[Fix]) -> Table:
         ],
         rows=rows,
         key="fixes",
+        kind="estimated",
     )
 
 

@@ -22,6 +22,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
+from reports.views.planning.marks import BEATEN_BY, with_beaten
 from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 
 
@@ -41,9 +42,10 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
         devices: at least one with an answer.
     """
     ordered = _by_gpu_days(devices)
-    rows: list[dict[str, Value]] = [_row(device) for device in ordered]
     answers = [device.answer for device in ordered if device.answer]
     reference = answers[0]
+    time = "wall_days" if reference.num_devices else "gpu_days"
+    rows = with_beaten([_row(device) for device in ordered], time=time, cost="cost_usd_median")
     refused = any(device.reason for device in ordered)
     if any(len(training.runs) > 1 for training in answers):
         said_by = (
@@ -83,6 +85,7 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
                 Column(key=f"cost_usd_{bound}", header=header, format=format_money, align="right")
                 for bound, header in (("low", "cost, low"), ("median", "median"), ("high", "high"))
             ),
+            BEATEN_BY,
             *([Column(key="reason", header="why not")] if refused else []),
         ],
         rows=rows,
@@ -100,6 +103,7 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
             "convention": reference.convention,
         },
         key="training",
+        kind="estimated",
     )
 
 
@@ -176,4 +180,5 @@ def holding_table(devices: Sequence[Bounds]) -> Table:
         rows=rows,
         notes=["to train, to infer: the fewest devices whose memory holds the training state, or the weights and KV cache."],
         key="holding",
+        kind="derived",
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from estimators.frozen import replace
-from estimators.training.offers import Mark, Offer, best_offers
+from estimators.training.offers import Mark, Offer, beaten_by, best_offers
 from estimators.units import format_days, format_grouped, format_money
 from reports.table import Column, Table, Value
 
@@ -19,6 +19,25 @@ BEST_VALUE_NOTE = "best value: the least of time x cost."
 
 Row = Mapping[str, Value]
 
+BEATEN_BY = Column(key="beaten_by", header="beaten by", raw=True)
+"""The device that is as fast and as cheap, and better in one of the two."""
+
+
+def with_beaten(rows: Sequence[Row], *, time: str, cost: str) -> list[Row]:
+    """Rows of devices, each with the one that beats it in time and money alike.
+
+    Args:
+        time, cost: keys.
+    """
+    places = beaten_by(_offers(rows, time, cost))
+    return [{**row, "beaten_by": None if at is None else rows[at]["hardware"]} for row, at in zip(rows, places, strict=True)]
+
+
+def _offers(rows: Sequence[Row], time: str, cost: str) -> list[Offer]:
+    return [
+        Offer(time=_optional_number(row, time), cost_usd=_optional_number(row, cost), fits=row.get("fits") is not False) for row in rows
+    ]
+
 
 def best_rows(table: Table, *, time: str, cost: str) -> dict[str, Row]:
     """Mark -> the row that has it, of those that fit; without the marks that nothing can tell.
@@ -26,10 +45,7 @@ def best_rows(table: Table, *, time: str, cost: str) -> dict[str, Row]:
     Args:
         time, cost: keys of columns.
     """
-    offers = [
-        Offer(time=_optional_number(row, time), cost_usd=_optional_number(row, cost), fits=row.get("fits") is not False)
-        for row in table.rows
-    ]
+    offers = _offers(table.rows, time, cost)
     called: dict[str, str] = {FASTEST: LEAST_DEVICE_TIME} if time == DEVICE_TIME else {}
     return {called.get(mark, mark): table.rows[place] for mark, place in best_offers(offers).items()}
 

@@ -21,6 +21,7 @@ from estimators.units import (
     format_rate,
 )
 from reports.table import Column, Table, Value
+from reports.views.planning.marks import BEATEN_BY, with_beaten
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
 from reports.views.training import track_record
 from reports.views.training.conditions import device_lines, length_source, scope_lines
@@ -49,7 +50,7 @@ def plan_tables(answer: Plans) -> list[Table]:
     )
     tables.append(plan_ledger_table(best.best.prediction))
     if answer.points:
-        tables.append(scaling_table(answer.points, price))
+        tables.append(scaling_table(answer.points, price, question.deadline_s))
     if answer.changed is not None:
         tables.append(what_if_table(answer.changed, answer.run_of(answer.changed.before), answer.run_of(answer.changed.after)))
     if answer.best_spent is not None:
@@ -60,7 +61,7 @@ def plan_tables(answer: Plans) -> list[Table]:
 def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     """One row per kind of device."""
     convention = _convention([choice.answer.best for choice in choices if choice.answer is not None])
-    rows = [_choice_row(choice, tokens, convention) for choice in choices]
+    rows = with_beaten([_choice_row(choice, tokens, convention) for choice in choices], time="run_days", cost="cost_usd")
     first = choices[0].answer
     assert first is not None
     return Table(
@@ -78,11 +79,13 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
             Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="cost_usd", header="cost", format=format_money, align="right"),
             *track_record.COLUMNS,
+            BEATEN_BY,
             Column(key="reason", header="", raw=not any(choice.reason for choice in choices)),
         ],
         rows=rows,
         notes=[STEADY, "cost: at the median quote, no discount.", *device_lines(choice.hardware for choice in choices)],
         key="devices",
+        kind="estimated",
     )
 
 
@@ -144,6 +147,7 @@ def plan_table(
         ],
         facts=_facts(plan, tokens, price, own),
         key="plan",
+        kind="estimated",
     )
 
 

@@ -28,8 +28,8 @@ from estimators.units import (
 from reports.table import Column, Table, Value
 
 
-def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
-    """Days, GPU-hours and money on 1, 2, 4 ... times as many devices."""
+def scaling_table(points: Sequence[Point], price: PriceRange | None, deadline_s: float | None = None) -> Table:
+    """Days with their interval, GPU-hours and money on 1, 2, 4 ... times as many devices."""
     rows: list[dict[str, Value]] = []
     for point in points:
         hours = point.run_s * point.num_devices / HOUR_S if point.run_s is not None else None
@@ -37,7 +37,9 @@ def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
             {
                 "num_devices": point.num_devices,
                 "layout": str(point.plan.best.layout) if point.plan else None,
-                "run_days": point.run_s / DAY_S if point.run_s is not None else None,
+                "run_days": _in_days(point.run_s),
+                "days_low": _in_days(point.low_s),
+                "days_high": _in_days(point.high_s),
                 "speedup_ratio": point.gain,
                 "gpu_hours": hours,
                 "cost_usd": price.median * hours if price and hours is not None else None,
@@ -50,13 +52,16 @@ def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
         if stops
         else f"Every doubling up to {format_int(points[-1].num_devices)} GPUs buys at least {WORTH_DOUBLING:g}x."
     )
+    device = next((point.plan.job.hardware.id for point in points if point.plan), "")
     return Table(
-        title="Days against GPUs, the best layout on each number",
+        title=f"Days against GPUs of {device}, the best layout on each number",
         conditions=["global batch held; each number of GPUs is planned afresh"],
         columns=[
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="layout", header="layout"),
             Column(key="run_days", header="time", format=format_days, align="right"),
+            Column(key="days_low", header="80 %, from", format=format_days, align="right"),
+            Column(key="days_high", header="to", format=format_days, align="right"),
             Column(key="speedup_ratio", header="against half", format=lambda gain: f"{gain:.2f}x", align="right"),
             Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="cost_usd", header="cost", format=format_money, align="right"),
@@ -64,9 +69,14 @@ def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
         ],
         rows=rows,
         notes=[said],
-        facts={"scaling_stops_at_num_devices": stops.num_devices if stops else None},
+        facts={"scaling_stops_at_num_devices": stops.num_devices if stops else None, "deadline_days": _in_days(deadline_s)},
         key="scaling",
+        kind="estimated",
     )
+
+
+def _in_days(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / DAY_S
 
 
 def run_text(before: Run, after: Run) -> str:
@@ -116,6 +126,7 @@ def what_if_table(change: WhatIf, before_run: Run | None, after_run: Run | None)
             **(_run_facts("after", after_run) if after_run else {}),
         },
         key="what_if",
+        kind="estimated",
     )
 
 
@@ -158,6 +169,7 @@ def sizing_table(sizings: Sequence[Sizing], flop: float, said: str) -> Table:
         ],
         facts={"budget_flop": flop},
         key="sizing",
+        kind="estimated",
     )
 
 

@@ -20,6 +20,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
+from reports.views.planning.marks import BEATEN_BY, with_beaten
 from reports.views.training import track_record
 from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 from reports.views.training.predicted import BOUNDS, factor_text, figures, software_lines
@@ -114,10 +115,11 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             *_costs(answered),
             Column(key="layout", header="layout"),
             *track_record.COLUMNS,
+            BEATEN_BY,
             *(Column(key=key, header=key, format=_FORMATS.get(key), raw=True) for key in hidden),
             Column(key="reason", header="reason", raw=True),
         ],
-        rows=[_row(device) for device in ordered],
+        rows=with_beaten([_row(device) for device in ordered], time="gpu_days" if chosen else "wall_days", cost="cost_usd_median"),
         notes=_notes(answered, refused),
         facts={
             "model": training.model.name,
@@ -129,6 +131,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             **{f"run_factor_{bound}": getattr(run_factor(), bound) for bound in BOUNDS},
         },
         key="training",
+        kind="estimated",
     )
 
 

@@ -114,6 +114,7 @@ def curve_table(answer: ServeAnswer) -> Table:
         notes=assumptions(answer),
         facts=_facts(answer) | {"ttft_limit_s": asked.ttft_limit_s, "itl_limit_s": asked.itl_limit_s},
         key="curve",
+        kind="estimated",
     )
 
 
@@ -171,6 +172,7 @@ def nearest_table(answer: ServeAnswer) -> Table:
         notes=assumptions(answer),
         facts=_facts(answer),
         key="nearest",
+        kind="estimated",
     )
 
 
@@ -206,6 +208,7 @@ def memory_table(answer: ServeAnswer) -> Table:
         notes=[] if low is None or high is None else [f"80 % interval of the cache: {format_bytes(low)} to {format_bytes(high)}"],
         facts={"device_memory_bytes": memory, "kv_low_bytes": low, "kv_high_bytes": high},
         key="memory",
+        kind="estimated",
     )
 
 
@@ -258,6 +261,7 @@ def price_table(answer: ServeAnswer) -> Table:
         notes=["input's part: the rent of the time that reading prompts adds; output's part: all other time"],
         facts={"usd_per_gpu_hour": asked.rent.median, "api_usd_per_million_output": asked.api_usd_per_million_output},
         key="prices",
+        kind="estimated",
     )
 
 

@@ -184,6 +184,7 @@ def answer_table(training: TrainingAnswer) -> Table:
         notes=notes,
         facts=facts(training),
         key="training",
+        kind="estimated",
     )
 
 
@@ -215,4 +216,5 @@ def flop_table(training_flop: Mapping[str, int], tokens: int, item: str) -> Tabl
         rows=rows,
         notes=["One multiply-add is two FLOP. `hardware` is with full activation checkpointing."],
         key="flop",
+        kind="counted",
     )

@@ -57,6 +57,7 @@ def predicted_deadline_table(asked: PredictedAnswer, deadline_s: float) -> Table
         notes=[late] if late else [],
         facts={"deadline_s": deadline_s, "deadline_num_devices": num_devices},
         key="deadline",
+        kind="estimated",
     )
 
 
@@ -95,6 +96,7 @@ def deadline_table(answer: TrainingEstimate) -> Table:
         notes=["The same utilization is assumed on any number of devices; in truth it falls as they grow in number and each does less."],
         facts={"deadline_s": deadline_s, "deadline_num_devices": middle},
         key="deadline",
+        kind="estimated",
     )
 
 
@@ -139,6 +141,7 @@ def budget_table(answer: TrainingEstimate) -> Table:
         notes=notes,
         facts={"budget_tokens": middle.get("tokens"), "budget_usd": budget_usd, "budget_gpu_days": budget_gpu_days},
         key="budget",
+        kind="estimated",
     )
 
 

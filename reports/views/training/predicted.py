@@ -267,6 +267,7 @@ def answer_table(asked: PredictedAnswer, claimed_s: float | None = None) -> Tabl
         notes=_notes(asked, claimed_s),
         facts=facts(asked),
         key="training",
+        kind="estimated",
     )
 
 
@@ -294,9 +295,9 @@ def goodput_table(asked: PredictedAnswer) -> Table:
         ],
         columns=[
             Column(key="run", header="published run"),
-            Column(key="num_devices", header="GPUs", format=format_int, align="right"),
+            Column(key="num_devices", header="GPUs", format=format_int, align="right", kind="published"),
             Column(key="bound", header=""),
-            Column(key="effective_fraction", header="effective", format=format_fraction, align="right"),
+            Column(key="effective_fraction", header="effective", format=format_fraction, align="right", kind="published"),
             Column(key="added_fraction", header="adds", format=lambda share: format_fraction(share, 2), align="right"),
             Column(key="wall_days", header="would take", format=format_days, align="right"),
             Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
@@ -306,4 +307,5 @@ def goodput_table(asked: PredictedAnswer) -> Table:
         rows=rows,
         notes=["effective: time in steps that counted, of the whole; csv and json have each source."],
         key="allowance",
+        kind="estimated",
     )

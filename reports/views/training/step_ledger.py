@@ -75,6 +75,7 @@ def ledger_table(prediction: Prediction) -> Table:
         rows=part_rows(prediction.ledger.parts, TUNING_PARTS, step_s),
         notes=[f"The parts sum to the step. {_MFU_NOTES[prediction.convention]}, HFU what is recomputed in full as well."],
         key="step",
+        kind="estimated",
     )
 
 
@@ -87,4 +88,5 @@ def plan_ledger_table(prediction: Prediction) -> Table:
         columns=part_columns(*keys),
         rows=[*part_rows(prediction.ledger.parts, TUNING_PARTS, step_s, *keys), whole],
         key="ledger",
+        kind="estimated",
     )
