@@ -25,10 +25,10 @@ PURPOSE = {
     "": "estimate, plan, compare, show, translate, check, validate and report",
     "run": "measure, calibrate, count a network of your own, watch a training",
     "plots": "draw the pictures of pages, and what `--plot` writes",
-    "browser": "open the pages of docs/gallery/ in Chromium, as their test does",
-    "tuning": "measure LoRA and QLoRA by `run`",
     "diffusion": "trace the op table of a class of diffusers that has none here",
     "timm": "count a network of timm with `sixnd.count`",
+    "browser": "open the pages of docs/gallery/ in Chromium, as their test does",
+    "tuning": "measure LoRA and QLoRA by `run`",
     "all": "measure and draw",
     "test": "run the tests",
 }
