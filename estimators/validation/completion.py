@@ -12,7 +12,8 @@ from estimators.frozen import field, frozen, replace
 from estimators.memory.device import memory_of
 from estimators.spec import Hardware, Model
 from estimators.training.sequence_cost import sequence_cost_of
-from estimators.validation.groups import Group, framework_of
+from estimators.facts.frameworks import framework_of
+from estimators.validation.groups import Group
 from estimators.validation.table import LeftOutError, Record
 
 CUTS = ("tp", "pp", "cp")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 
-from estimators.cost.software import DEFAULT_STACK
 from estimators.facts import data
 from estimators.frozen import frozen
 
@@ -47,30 +46,10 @@ class Group:
     apart: str = ""
 
 
-@frozen
-class Framework:
-    """What the name of a framework says of a row whose table is not known.
-
-    Attributes:
-        match: a part of the name, in any case; the first that matches counts.
-        stack, zero: its generation of software, and its usual ZeRO stage.
-        shards: whether it shares data and state out before it cuts the model: a layout left unsaid is then tp = pp = 1.
-    """
-
-    match: str
-    stack: str = DEFAULT_STACK
-    zero: int = 1
-    shards: bool = False
-
-
 @functools.cache
-def _file() -> tuple[tuple[Group, ...], tuple[Framework, ...], dict[str, str]]:
+def _file() -> tuple[tuple[Group, ...], dict[str, str]]:
     body = data.read_json(data.file("measured", "groups.json"))
-    return (
-        tuple(Group(**entry) for entry in body["groups"]),
-        tuple(Framework(**entry) for entry in body["frameworks"]),
-        body["models"],
-    )
+    return tuple(Group(**entry) for entry in body["groups"]), body["models"]
 
 
 def group_of(name: str, notes: str = "") -> Group:
@@ -83,15 +62,6 @@ def group_of(name: str, notes: str = "") -> Group:
     return next(known, Group(match=name, source=name))
 
 
-def framework_of(name: str) -> Framework | None:
-    """What a framework's name says; None for a name that says nothing.
-
-    >>> framework_of("torchtitan FSDP2 + compile").zero, framework_of("my own loop") is None
-    (3, True)
-    """
-    return next((framework for framework in _file()[1] if framework.match.casefold() in name.casefold()), None)
-
-
 def model_id_of(name: str) -> str:
     """The shipped model that a row's name means, where its columns cannot describe it; empty where they do."""
-    return next((model_id for text, model_id in _file()[2].items() if text in name), "")
+    return next((model_id for text, model_id in _file()[1].items() if text in name), "")
