@@ -190,6 +190,7 @@ class Setting:
     Attributes:
         model: a name of the registry or a size; config: of a model that has none, as in a config.json.
         claimed_model: what the run is said to train, where the configuration is another's.
+        forward_flop_per_sample: of a network of images that has no op table here: of one sample, a multiply-add as two.
         hardware: a device's name; num_devices: of the job.
         seq_len: tokens of a row; `seq_len_at_most` where rows are shorter.
         micro_batch, accumulation, global_batch: sequences, or samples, of one pass of one device; passes of a step; of a step of the job.
@@ -206,6 +207,7 @@ class Setting:
     model: str = ""
     config: Mapping[str, object] = field(default_factory=dict, hash=False)
     claimed_model: str = ""
+    forward_flop_per_sample: float | None = None
     hardware: str = ""
     num_devices: int | None = None
     seq_len: int | None = None

@@ -1,0 +1,172 @@
+"""Diagnosis: the answer to a question about one run's figures."""
+
+from __future__ import annotations
+
+from estimators.advice import Advice
+from estimators.diagnosis.arithmetic import Check, checks, rates
+from estimators.diagnosis.causes import causes
+from estimators.diagnosis.compared import Comparison, compared
+from estimators.diagnosis.counts import Counts, counts_of
+from estimators.diagnosis.decoding import DecodeExpected, decode_expected
+from estimators.diagnosis.expected import Expected, expected_of, standing
+from estimators.diagnosis.observed import Missing
+from estimators.diagnosis.question import DiagnosisQuestion
+from estimators.diagnosis.verdict import Evidence, Judged, Suspected, Verdict, judge
+from estimators.facts.percentile import Percentile
+from estimators.frozen import field, frozen
+from estimators.units import format_ratio
+
+MOST_SUSPECTS = 8
+
+
+@frozen
+class Diagnosis:
+    """What a run's figures say.
+
+    Attributes:
+        judged: verdict, suspects and reason.
+        checks: the figures held against one another.
+        items_per_s: tokens (or samples) per second and device, of the first figures that make a rate; None where none do.
+        least: share of the dense peak that what no kernel may skip takes at that rate.
+        mfu: by the usual count; None where nothing says it.
+        expected, decode, comparison: what the run is held to; None for what cannot be.
+        percentile: where it stands among published runs.
+        missing: facts that are not there and would decide.
+        suspects: as advice, the likeliest first.
+    """
+
+    question: DiagnosisQuestion
+    judged: Judged
+    counts: Counts | None = field(hash=False)
+    checks: tuple[Check, ...]
+    items_per_s: float | None
+    least: float | None
+    mfu: float | None
+    expected: Expected | None
+    decode: DecodeExpected | None
+    comparison: Comparison | None
+    percentile: Percentile | None
+    missing: tuple[Missing, ...]
+    suspects: tuple[Advice, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """One word or three."""
+        return self.judged.verdict
+
+    @property
+    def cause_ids(self) -> tuple[str, ...]:
+        """Of causes.csv, the likeliest first; ``none`` where nothing is wrong."""
+        found = tuple(suspect.id for suspect in self.suspects)
+        return found or (("none",) if self.verdict in ("NORMAL", "FAST BUT POSSIBLE") else ())
+
+    @property
+    def possible(self) -> bool:
+        """Whether a machine can have produced the figure, as counted."""
+        return self.verdict not in ("IMPOSSIBLE",)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether something is wrong, with the run or with its figures."""
+        return self.verdict in ("IMPOSSIBLE", "MISCOUNTED", "SLOW")
+
+    @property
+    def ratio(self) -> float | None:
+        """The observed rate over the predicted, or median, one."""
+        if self.items_per_s is not None and self.expected is not None:
+            return self.items_per_s / self.expected.middle
+        main = self.question.main
+        if self.decode is not None and self.decode.middle and main is not None:
+            return main.value / self.decode.middle
+        return None
+
+
+def diagnose(question: DiagnosisQuestion) -> Diagnosis:
+    """The answer. What cannot be said is left out and named in `missing`; no device and no count of devices is assumed."""
+    counts = counts_of(question)
+    held = tuple(checks(question, counts))
+    made = [] if question.is_decode else rates(question, counts)
+    devices = question.num_devices or 1
+    rate = made[0].items_per_s / devices if made else None
+    peak = question.peak_flop_per_s
+    least = rate * counts.least / peak if rate is not None and counts is not None and peak else None
+    expected = None if question.is_decode else expected_of(question, counts)
+    decode = decode_expected(question) if question.is_decode else None
+    share = _share(question)
+    evidence = Evidence(
+        question=question,
+        counts=counts,
+        checks=held,
+        rate=rate,
+        share=share,
+        least=least,
+        expected=expected,
+        decode=decode,
+        comparison=compared(question),
+    )
+    judged = judge(evidence)
+    mfu = rate * counts.usual / peak if rate is not None and counts is not None and peak else share
+    return Diagnosis(
+        question=question,
+        judged=judged,
+        counts=counts,
+        checks=held,
+        items_per_s=rate,
+        least=least,
+        mfu=mfu,
+        expected=expected,
+        decode=decode,
+        comparison=evidence.comparison,
+        percentile=None if rate is None else standing(question, counts, rate),
+        missing=(*question.observed.missing, *_missing(question, judged, rate)),
+        suspects=_advice(judged),
+    )
+
+
+def _share(q: DiagnosisQuestion) -> float | None:
+    """Of the dense peak, what the main figure says without any count of FLOP."""
+    main = q.main
+    if main is None:
+        return None
+    if main.quantity == "mfu_fraction":
+        return main.value
+    if main.quantity == "flop_per_s" and q.peak_flop_per_s and (main.scope == "device" or q.num_devices):
+        return main.value / q.peak_flop_per_s / (1 if main.scope == "device" else q.num_devices or 1)
+    return None
+
+
+def _advice(judged: Judged) -> tuple[Advice, ...]:
+    """Each cause once."""
+    once: dict[str, Suspected] = {}
+    for suspect in judged.suspects:
+        once.setdefault(suspect.id, suspect)
+    return tuple(_as_advice(suspect) for suspect in list(once.values())[:MOST_SUSPECTS])
+
+
+def _as_advice(suspect: Suspected) -> Advice:
+    known = causes()[suspect.id]
+    worth = f"a factor of {format_ratio(suspect.factor, 3)}" if suspect.factor is not None and known.kind == "miscount" else ""
+    return Advice(id=known.id, what=known.what, evidence=suspect.evidence, worth=worth, check=known.check)
+
+
+def _missing(q: DiagnosisQuestion, judged: Judged, rate: float | None) -> list[Missing]:
+    """Facts that would decide, the first of them the one that decides most."""
+    s, main = q.setting, q.main
+    found = []
+    if main is None:
+        return [Missing(what="a figure", why="there is nothing to judge", flag="--tokens-per-s, --mfu, --step-time or a file")]
+    counted = main.quantity in ("peak_flop_per_s", "over_single_node", "reported_over_true", "requests_per_s", "tokens", "steps")
+    if q.hardware is None and not (counted and judged.verdict != "UNKNOWN"):
+        found.append(Missing(what="the device", why="whose peak it is a share of", flag="--hardware NAME"))
+    if q.model is None and not counted:
+        found.append(Missing(what="the model", why="whose FLOP a token has", flag="MODEL, or --config"))
+    if q.num_devices is None and main.scope == "job" and not counted:
+        found.append(Missing(what="the number of devices", why="which a job's figure is divided by", flag="--gpus NUM"))
+    if q.model is not None and q.item_tokens is None and not q.is_decode:
+        found.append(Missing(what="the length of sequences", why="on which attention depends", flag="--seq-len NUM"))
+    if main.quantity in ("step_time_s", "steps_per_s") and q.sequences_per_step is None and not counted:
+        flag = "--batch NUM --grad-accum NUM, or --global-batch NUM"
+        found.append(Missing(what="the batch", why="without which a step is no number of tokens", flag=flag))
+    if s.micro_batch is not None and s.accumulation is None and s.global_batch is None and not q.is_decode:
+        found.append(Missing(what="the accumulation", why="micro-batches of one step", flag="--grad-accum NUM"))
+    return found
