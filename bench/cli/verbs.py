@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "doctor": "what this machine lacks for a measurement, how to mend it",
     },
     "Check others": {
+        "diagnose": "is a run's speed normal, why not, and what settles it",
         "check-claim": "the utilization that a claimed training implies; is it possible?",
         "translate": "a published MFU or TFLOP/s in another tool's convention",
         "validate": "predicted step times against measured ones: how far off",

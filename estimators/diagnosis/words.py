@@ -158,7 +158,7 @@ def _bare(text: str, main: Figure, found: list[Said]) -> Iterator[Said]:
     size = 1e-3 if unit and text[first.start + unit.start() :].startswith("ms") else 1.0
     size = main.value / float(f"{main.value:.15g}") * size if main.quantity != "flop_per_s" else 1e12
     for number in _NUMBER.finditer(text, first.end):
-        if not number["number"] or any(said.start <= number.start() < said.end for said in found):
+        if not number["number"] or number["scale"] or any(said.start <= number.start() < said.end for said in found):
             continue
         per = _PER.match(text, number.end())
         if not (per or _BARE_END.match(text, number.end())) or re.search(r"\b(?:batch|x|of)\s*$", text[: number.start()], re.IGNORECASE):
