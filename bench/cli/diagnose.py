@@ -14,6 +14,7 @@ possible; 1: slow, impossible, miscounted, or a fact is missing that decides.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from bench.cli import arguments, names, sequences
 from bench.cli.output import Output
@@ -108,7 +109,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--grad-accum", type=arguments.count("grad-accum"), metavar="NUM", help="passes of one step")
     run.add_argument("--global-batch", type=sequences.batch_size, metavar="NUM", help="sequences of one step of the whole job")
     run.add_argument("--layout", metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2,recompute=full")
-    run.add_argument("--software", metavar="NAME", help="framework or engine, such as nanoGPT, vLLM or one of: python -m bench list software")
+    run.add_argument(
+        "--software", metavar="NAME", help="framework or engine, such as nanoGPT, vLLM or one of: python -m bench list software"
+    )
     run.add_argument("--dtype", type=arguments.dtype, metavar="TYPE", help="of the products; the device's 16-bit one by default")
     run.add_argument("--recompute", choices=("none", "selective", "full"), help="whether activations are computed again")
     run.add_argument("--method", choices=("full", "lora", "freeze"), help="what is trained; all by default")
@@ -142,9 +145,12 @@ def observed_of(options: Options) -> Observed:
     figures = _figures(options)
     if not figures:
         raise BadValueError("what was observed? Give --tokens-per-s, --step-time, --mfu, --tflops or --wall-time with --tokens")
-    main, others = figures[0], ()
+    main = figures[0]
+    others: tuple[OtherRun, ...] = ()
     if options.against is not None:
-        other = Figure(quantity=main.quantity, value=_again(options.against, main), scope=main.scope, digits=significant_of(options.against))
+        other = Figure(
+            quantity=main.quantity, value=_again(options.against, main), scope=main.scope, digits=significant_of(options.against)
+        )
         others = (OtherRun(figure=other, num_devices=options.against_gpus, hardware=options.against_hardware or ""),)
     elif options.against_gpus is not None or options.against_hardware is not None:
         raise BadValueError("--against-gpus and --against-hardware are of --against; give it, in the unit of the run's own figure")
@@ -217,9 +223,13 @@ def with_layout(setting: Setting, text: str) -> Setting:
         if name == "recompute" and value.strip() in ("none", "selective", "full"):
             setting = replace(setting, recompute=value.strip())
         elif name in taken and value.strip().isascii() and value.strip().isdigit():
-            setting = replace(setting, **{name: parse_count(value.strip(), key.strip(), minimum=0 if name == "zero" else 1, maximum=MAX_DEVICES)})
+            setting = replace(
+                setting, **{name: parse_count(value.strip(), key.strip(), minimum=0 if name == "zero" else 1, maximum=MAX_DEVICES)}
+            )
         else:
-            raise BadValueError(f"layout part {part[:60]!r}; expected KEY=NUMBER with one of: {', '.join(sorted(taken))}, or recompute=full")
+            raise BadValueError(
+                f"layout part {part[:60]!r}; expected KEY=NUMBER with one of: {', '.join(sorted(taken))}, or recompute=full"
+            )
     return setting
 
 
@@ -238,7 +248,7 @@ def _again(text: str, main: Figure) -> float:
     return _flop_rate(text).value if main.quantity == "flop_per_s" else _rate("against")(text).value
 
 
-def _rate(name: str):  # type: ignore[no-untyped-def]
+def _rate(name: str) -> Callable[[str | float], Given]:
     def read(given: str | float) -> Given:
         text = str(given).strip().replace(",", "")
         scale = {"k": 1e3, "m": 1e6}.get(text[-1:].casefold(), 1.0)
@@ -249,7 +259,7 @@ def _rate(name: str):  # type: ignore[no-untyped-def]
     return read
 
 
-def _time(name: str):  # type: ignore[no-untyped-def]
+def _time(name: str) -> Callable[[str | float], Given]:
     def read(given: str | float) -> Given:
         bare = isinstance(given, (int, float)) or str(given).strip().replace(".", "", 1).isdigit()
         if bare:

@@ -4,6 +4,7 @@ python -m bench validate
 python -m bench validate --rows my-steps.csv
 python -m bench validate --task fit
 python -m bench validate --task serve
+python -m bench validate --task diagnose
 python -m bench validate --format json
 
 A table of your own has the columns of one of the shipped ones (python -m bench list measured); `stack` and `cluster` may be added.
@@ -27,6 +28,7 @@ from estimators.validation.over_count import over_counts
 from estimators.validation.rollouts import ScoredRollout, scored_rollout
 from estimators.validation.score import Scored, scored
 from estimators.validation.table import (
+    DIAGNOSIS,
     KERNELS,
     ROLLOUTS,
     RUNS,
@@ -35,6 +37,7 @@ from estimators.validation.table import (
     Record,
     read_table,
     shipped,
+    shipped_diagnoses,
     shipped_kernels,
     shipped_rollouts,
     shipped_serving,
@@ -69,9 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--task",
-        choices=("fit", "serve"),
-        metavar="{fit,serve}",
-        help="fit: fine-tunings alone: memory, verdicts, loss kernels, rollout steps; serve: served models: latencies, caches, energy",
+        choices=("fit", "serve", "diagnose"),
+        metavar="{fit,serve,diagnose}",
+        help="fit: fine-tunings alone: memory, verdicts, loss kernels, rollout steps; serve: served models: latencies, caches, energy; "
+        "diagnose: runs whose speed is asked about, and published ones with a slip in them",
     )
     parser.add_argument("--strict", action="store_true", help="leave out rows that rules had to complete; each says which cells")
     parser.add_argument("--each", action="store_true", help="print every row; json and csv always have them")
@@ -88,11 +92,19 @@ def run(options: Options, out: Output) -> int:
         return _fit(options, out)
     if options.task == "serve":
         return _serve(options, out)
+    if options.task == "diagnose":
+        return _diagnose(options, out)
     paths: Sequence[str] = options.rows or [*shipped().values(), shipped_tuning()]
     records = [record for path in paths for record in read_table(path)]
     if records and all(record.kind in SERVED for record in records):
         return _serve(options, out)
-    rows = [scored(record, strict=options.strict) for record in records if record.kind not in (RUNS, TUNING, KERNELS, ROLLOUTS, *SERVED)]
+    if records and all(record.kind == DIAGNOSIS for record in records):
+        return _diagnose(options, out)
+    rows = [
+        scored(record, strict=options.strict)
+        for record in records
+        if record.kind not in (RUNS, TUNING, KERNELS, ROLLOUTS, DIAGNOSIS, *SERVED)
+    ]
     tuned = _tuned(records, strict=options.strict)
     runs = [compared_run(record, strict=options.strict) for record in records if record.kind == RUNS]
     whole = options.each or out.format in ("json", "csv")
@@ -171,6 +183,30 @@ def _serve(options: Options, out: Output) -> int:
     emitted = arguments.with_all_facts([each, *shown] if out.format == "json" else [*shown, *([each] if whole else [])])
     out.emit(emitted, serving_screen(shown, asked=[each] if options.each else ()))
     return 0 if any(figure.error is not None for figure in figures) else 1
+
+
+def _diagnose(options: Options, out: Output) -> int:
+    """Runs whose speed is asked about; without files of one's own the labelled ones that ship, and published runs with a slip."""
+    from estimators.validation.diagnosis_mutations import mutated
+    from estimators.validation.diagnosis_mutations import score_of as mutation_score
+    from estimators.validation.diagnosis_score import diagnosed, score_of
+    from reports.views.diagnosis.cases import cases_screen, cases_table, mutations_table, score_table
+
+    records = [record for path in options.rows or [shipped_diagnoses()] for record in read_table(path) if record.kind == DIAGNOSIS]
+    if not records:
+        raise BadValueError("--task diagnose takes runs whose speed is asked about; none of these files is a table of them")
+    rows = [diagnosed(record) for record in records]
+    score = score_of(rows)
+    shown = [cases_table(rows, score), *([score_table(score)] if score.rows else [])]
+    if not options.rows and (options.each or out.shows_everything):
+        shown.append(mutations_table(mutation_score(mutated(every=EVERY))))
+    emitted = arguments.with_all_facts(shown)
+    out.emit(emitted, cases_screen(emitted, asked=emitted[:1] if options.each else ()))
+    return 0 if any(row.diagnosis is not None for row in rows) else 1
+
+
+EVERY = 2
+"""Of the published runs, one of so many is mutated: all of them take a minute."""
 
 
 def _tuned_tables(tuned: Tuned, rows: Sequence[Scored] = ()) -> list[Table]:

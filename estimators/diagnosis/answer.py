@@ -8,10 +8,11 @@ from estimators.diagnosis.causes import causes
 from estimators.diagnosis.compared import Comparison, compared
 from estimators.diagnosis.counts import Counts, counts_of
 from estimators.diagnosis.decoding import DecodeExpected, decode_expected
+from estimators.diagnosis.evidence import Evidence, Judged, Suspected, Verdict
 from estimators.diagnosis.expected import Expected, expected_of, standing
 from estimators.diagnosis.observed import Missing
 from estimators.diagnosis.question import DiagnosisQuestion
-from estimators.diagnosis.verdict import Evidence, Judged, Suspected, Verdict, judge
+from estimators.diagnosis.verdict import judge
 from estimators.facts.percentile import Percentile
 from estimators.frozen import field, frozen
 from estimators.units import format_ratio

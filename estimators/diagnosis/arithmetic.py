@@ -1,7 +1,7 @@
 """Figures of one run held against one another, before any model of speed: each rate that they make, and where two of them disagree.
 
-Tokens of a step = micro-batch x tokens of a row x accumulation x replicas; a rate is those over a step's time; a utilization is a rate times
-FLOP over peak. Two figures of one run that disagree are the finding, whatever either of them would say alone.
+Tokens of a step = micro-batch x tokens of a row x accumulation x replicas; a rate is those over a step's time; a utilization is a rate
+times FLOP over peak. Two figures of one run that disagree are the finding, whatever either of them would say alone.
 """
 
 from __future__ import annotations
@@ -122,16 +122,17 @@ def _whole_runs(q: DiagnosisQuestion, wall: Figure, items: int | None, tokens: i
 def _counted_rates(q: DiagnosisQuestion, counts: Counts) -> Iterator[Rate]:
     for figure in q.observed.figures:
         if figure.quantity == "flop_per_s":
-            rate = figure.value * _devices(q, figure) / counts.usual
+            rate = figure.value * _devices(q, figure) / counts.printed
             yield Rate(items_per_s=rate, figures=(figure,), how=f"{figure} at {_per_item(q, counts)}", by_count=True)
         if figure.quantity == "mfu_fraction" and q.peak_flop_per_s:
-            rate = figure.value * q.peak_flop_per_s * (q.num_devices or 1) / counts.usual
+            rate = figure.value * q.peak_flop_per_s * (q.num_devices or 1) / counts.printed
             how = f"{figure} at {_per_item(q, counts)}, of {format_flop_rate(q.peak_flop_per_s)}"
             yield Rate(items_per_s=rate, figures=(figure,), how=how, by_count=True)
 
 
 def _per_item(q: DiagnosisQuestion, counts: Counts) -> str:
-    return f"{counts.usual / 1e9:.4g} GFLOP a {item_word(q)}"
+    whose = f", as {q.tool.name} counts" if q.tool is not None and counts.printed != counts.usual else ""
+    return f"{counts.printed / 1e9:.4g} GFLOP a {item_word(q)}{whose}"
 
 
 def item_word(q: DiagnosisQuestion) -> str:
@@ -182,7 +183,7 @@ def _tool_that_agrees(q: DiagnosisQuestion, counts: Counts, first: Rate, other: 
     own = q.tool.id if q.tool else ""
     for name in sorted(counts.by_tool, key=lambda name: name != own):
         again = tools()[name].recompute == "always" and name != own
-        scaled = ratio * (counts.usual / counts.by_tool[name] if first.by_count else counts.by_tool[name] / counts.usual)
+        scaled = ratio * (counts.printed / counts.by_tool[name] if first.by_count else counts.by_tool[name] / counts.printed)
         if not again and abs(math.log(scaled)) <= tolerance:
             return name
     return ""
@@ -219,9 +220,7 @@ def _of_peaks(q: DiagnosisQuestion) -> Iterator[Check]:
         of_device = flop.value / ((q.num_devices or 1) if flop.scope == "job" else 1)
         how = f"{format_flop_rate(of_device, 4)} of {format_flop_rate(peak, 4)} are {format_fraction(of_device / peak)}"
         tolerance = EXACT + mfu.relative_error + flop.relative_error
-        yield Check(
-            reported=mfu, derived=of_device / peak, how=how, ratio=mfu.value * peak / of_device, tolerance=tolerance, other=flop
-        )
+        yield Check(reported=mfu, derived=of_device / peak, how=how, ratio=mfu.value * peak / of_device, tolerance=tolerance, other=flop)
     stated = q.observed.figure("peak_flop_per_s")
     if peak and stated is not None:
         how = f"{q.hardware.id if q.hardware else ''}: {format_flop_rate(peak, 4)} dense in {q.dtype}, fp32 accumulate"

@@ -1,7 +1,7 @@
 """Causes by name, and slips of counting: each is a factor on the reported figure that the run's configuration can produce.
 
-Only what the configuration can produce is tried. A slip is claimed where the figure divided by its factor meets what the run's other figures
-make of it, or the expected interval; where two meet it alike both are said, with what separates them.
+Only what the configuration can produce is tried. A slip is claimed where the figure divided by its factor meets what the run's other
+figures make of it, or the expected interval; where two meet it alike both are said, with what separates them.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _of_peaks(q: DiagnosisQuestion, figure: Figure) -> Iterator[Slip]:
     if not direct and (known := known_peak(q)) is not None:
         yield Slip(id="wrong_peak", factor=own / known, how=f"{q.setting.software} divides by {format_flop_rate(known, 4)}")
     for peak, other in _other_peaks(device, q.dtype):
-        variant = _number_of(other) == _number_of(device)
+        variant = _product_of(other) == _product_of(device)
         factor = peak / own if direct else own / peak
         how = f"{format_flop_rate(peak, 4)}, {other.id}'s"
         yield Slip(id="wrong_variant" if variant else "wrong_peak", factor=factor, how=how, sure=variant or q.tool is None)
@@ -156,7 +156,7 @@ def known_peak(q: DiagnosisQuestion) -> float | None:
 
 def _other_peaks(device: Hardware, dtype: str) -> list[tuple[float, Hardware]]:
     """Peaks that may stand in a device's place, each once: of its variants, and of those that tools fall back to."""
-    siblings = [other for other in _all_hardware() if _number_of(other) == _number_of(device) and other.vendor == device.vendor]
+    siblings = [other for other in _all_hardware() if _product_of(other) == _product_of(device) and other.vendor == device.vendor]
     found: dict[float, Hardware] = {}
     for other in (*siblings, *map(hardware, FALLBACKS)):
         peak = other.peak_flop_per_s.get(dtype) or other.peak_flop_per_s.get("fp16")
@@ -165,10 +165,11 @@ def _other_peaks(device: Hardware, dtype: str) -> list[tuple[float, Hardware]]:
     return list(found.items())
 
 
-def _number_of(device: Hardware) -> str:
-    """What variants of one product share: the number in its name, such as 300 of B300 and GB300; the id of what has none."""
-    found = re.search(r"\d+", device.id)
-    return found[0] if found else device.id
+def _product_of(device: Hardware) -> str:
+    """What variants of one product share: h100 of H100 PCIe and NVL, b300 of B300 and GB300."""
+    words = device.id.split("-")
+    name = "-".join(words[:2]) if words[0].isalpha() else words[0]
+    return name.removeprefix("g") if re.fullmatch(r"g[bh]\d+", name) else name
 
 
 @functools.cache
@@ -180,12 +181,14 @@ def _of_counts(q: DiagnosisQuestion, counts: Counts | None, figure: Figure) -> I
     if counts is None or figure.quantity not in ("mfu_fraction", "flop_per_s"):
         return
     usual = counts.usual
-    yield Slip(id="total_for_active", factor=counts.all_experts / counts.full * counts.full / usual, how="every expert as used")
+    yield Slip(id="total_for_active", factor=counts.all_experts / usual, how="every expert as used")
     yield Slip(id="frozen_counted", factor=counts.all_trained / usual, how="every weight as trained")
     if q.setting.recompute != "none":
         how = "the layers' forward pass twice"
         yield Slip(id="recompute_counted", factor=counts.hardware / usual, how=how, sure=q.setting.recompute == "full")
-    yield Slip(id="attention_square", factor=counts.full / counts.causal if usual < counts.full else 1.0, how="the masked half of attention")
+    yield Slip(
+        id="attention_square", factor=counts.full / counts.causal if usual < counts.full else 1.0, how="the masked half of attention"
+    )
     if "palm" in counts.by_tool:
         yield Slip(id="embeddings_counted", factor=counts.by_tool["palm"] / counts.all_trained, how="6 a parameter of the tables")
 

@@ -10,7 +10,8 @@ from estimators.diagnosis.question import DiagnosisQuestion
 from estimators.errors import RequestError
 from estimators.facts.tool_conventions import tools
 from estimators.frozen import field, frozen
-from estimators.spec import Model, Workload
+from estimators.method import FULL
+from estimators.spec import Model, Recompute, Workload
 from estimators.training.prediction import MOST_UNSEEN
 
 
@@ -24,7 +25,8 @@ class Counts:
         least: what no kernel may skip.
         all_trained: `full` as if every weight were trained; the same as `full` where all are.
         all_experts: `full` with every expert counted as used.
-        by_tool: 6·N·D and what each tool counts, by id; empty of what no tool counts.
+        by_tool: 6·N·D and what each tool counts, recomputation as the run has it, by id; empty of what no tool counts.
+        printed: what the run's own tool counts where it is known and all weights are trained; `usual` else.
     """
 
     full: float
@@ -34,6 +36,7 @@ class Counts:
     least: float
     all_trained: float
     all_experts: float
+    printed: float
     by_tool: dict[str, float] = field(default_factory=dict, hash=False)
 
 
@@ -49,20 +52,27 @@ def counts_of(question: DiagnosisQuestion) -> Counts | None:
     unused = sum(op.count * (op.params - op.active_params) for op in model.ops(Workload(phase="train", seq_len=tokens)) if op.active_params)
     overstates = own["causal"] < (1 - MOST_UNSEEN) * own["full"]
     ops = as_trained.ops(Workload(phase="train", seq_len=tokens))
+    usual = own["causal"] if overstates or usual_convention(ops) == "causal" else own["full"]
+    recompute: Recompute = "full" if question.setting.recompute == "full" else "none"
+    by_tool = _by_tool(model, tokens, recompute) if isinstance(model, Decoder | FineTuned) else {}
+    known = question.tool is not None and question.method == FULL
     return Counts(
         **own,
-        usual=own["causal"] if overstates or usual_convention(ops) == "causal" else own["full"],
+        usual=usual,
+        printed=by_tool.get(question.tool.id, usual) if known and question.tool else usual,
         least=unskippable_flop(ops, Workload(phase="train", seq_len=tokens)) / tokens,
         all_trained=whole["full"],
         all_experts=own["full"] + 6 * unused,
-        by_tool=_by_tool(model, tokens) if isinstance(model, Decoder | FineTuned) else {},
+        by_tool=by_tool,
     )
 
 
 def _published(forward_flop: float) -> Counts:
     """Of a published forward count: a backward pass is two products for each of the forward's."""
     flop = PASSES * forward_flop
-    return Counts(full=flop, causal=flop, hardware=flop + forward_flop, usual=flop, least=flop, all_trained=flop, all_experts=flop)
+    return Counts(
+        full=flop, causal=flop, hardware=flop + forward_flop, usual=flop, least=flop, all_trained=flop, all_experts=flop, printed=flop
+    )
 
 
 def _by_convention(model: Model, tokens: int) -> dict[str, float]:
@@ -70,11 +80,11 @@ def _by_convention(model: Model, tokens: int) -> dict[str, float]:
     return {name: flop / tokens for name, flop in step_flop(model.ops(workload), workload).items()}
 
 
-def _by_tool(model: Model, tokens: int) -> dict[str, float]:
+def _by_tool(model: Model, tokens: int, recompute: Recompute) -> dict[str, float]:
     counted = {}
     for name, tool in tools().items():
         try:
-            counted[name] = count(tool, model, tokens).flop_per_token
+            counted[name] = count(tool, model, tokens, recompute).flop_per_token
         except RequestError:
             continue
     return counted

@@ -1,4 +1,4 @@
-"""What a training of this kind does: the interval of `estimate`'s predicted step, for every software and layout that the facts leave open."""
+"""What a training of this kind does: the interval of `estimate`'s predicted step, over what the facts leave open."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 
 from estimators.cost.layout import Layout
 from estimators.cost.software import stacks
@@ -116,7 +117,6 @@ class DiagnosisQuestion:
         if self.setting.method == "freeze" and layers:
             return TrainingMethod(frozen_layers=max(0, layers - FREEZE_TRAINS))
         return FULL
-
 
     @property
     def dtype(self) -> str:

@@ -52,7 +52,12 @@ def slow_suspects(q: DiagnosisQuestion, expected: Expected | None, rate: float |
     Args:
         rate: observed, items per second and device.
     """
-    found = [*_of_what_is_unknown(q, expected), *_of_shape(q, expected, rate), *_of_links(q, expected, rate), *_of_software(q, expected, rate)]
+    found = [
+        *_of_what_is_unknown(q, expected),
+        *_of_shape(q, expected, rate),
+        *_of_links(q, expected, rate),
+        *_of_software(q, expected, rate),
+    ]
     found += list(_of_machine(q))
     return sorted(found, key=lambda suspect: suspect.weight)
 

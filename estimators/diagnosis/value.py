@@ -1,4 +1,4 @@
-"""The one number of a diagnosis: what the figure should read, what bounds it, or what is expected; in the figure's unit, or in one asked for."""
+"""The one number of a diagnosis: what the figure should read, what bounds it, or what is expected, in a unit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def value_of(d: Diagnosis, unit: str = "") -> Value:
 
 
 def _usual(d: Diagnosis) -> Value:
-    """The bound of a generation; the corrected figure; the efficiency beside another run; the utilization of a time; else what is expected."""
+    """The bound of a generation, the corrected figure, the efficiency beside another run, the utilization of a time, what is expected."""
     main = d.question.main
     if main is None:
         return None, ""

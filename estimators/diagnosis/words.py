@@ -1,6 +1,7 @@
 """Figures in people's words: every number that has a unit, with its scope, and other runs' figures beside it. No other word is looked at.
 
-``3700 tokens/s/GPU``, ``33.7 s per iteration of 262,144 tokens``, ``3348 with padding``, ``8 A800: 2.2 s/it``, ``0.7 s more than the record``.
+``3700 tokens/s/GPU``, ``33.7 s per iteration of 262,144 tokens``,
+``3348 with padding``, ``8 A800: 2.2 s/it``, ``0.7 s more than the record``.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from typing import Any
 
 from estimators.cost.layout import Layout
 from estimators.errors import RequestError
+from estimators.facts.frameworks import framework_of
 from estimators.frozen import field, frozen, replace
 from estimators.memory.device import memory_of
 from estimators.spec import Hardware, Model
 from estimators.training.sequence_cost import sequence_cost_of
-from estimators.facts.frameworks import framework_of
 from estimators.validation.groups import Group
 from estimators.validation.table import LeftOutError, Record
 

@@ -1,4 +1,4 @@
-"""Rows of public threads as questions of `diagnose`: what the columns say becomes a setting and figures; the label's columns are not read.
+"""Rows of public threads as questions of `diagnose`: what the columns say becomes a setting and figures; no label's column is read.
 
 The sentence of the `question` column is read for numbers with units alone, by the reader that reads the other columns.
 """
@@ -9,23 +9,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from estimators.diagnosis.observed import Figure, Included, Observed, Quantity, Scope, Setting
+from estimators.diagnosis.observed import Figure, Included, Observed, OtherRun, Quantity, Scope, Setting
 from estimators.diagnosis.words import figures_in, others_in, significant
-from estimators.errors import BadValueError, RequestError
+from estimators.errors import RequestError
 from estimators.facts.device_names import device_named
 from estimators.facts.model_names import model_named
 from estimators.facts.sample_networks import sample_network
 from estimators.frozen import replace
-from estimators.validation.table import LeftOutError, Record
-
-DIAGNOSIS = "diagnosis"
-"""The kind of a table of runs whose speed is asked about."""
-CASE_COLUMNS = (
-    *("id", "kind", "source", "question", "model", "registry_model", "config", "gpu", "hardware_id", "num_gpus", "quantity", "value"),
-    *("unit", "scope", "seq_len", "batch", "precision", "layout", "framework"),
-)
-LABEL_COLUMNS = ("right_verdict", "also_right", "right_cause", "right_value", "right_unit", "tolerance")
-"""What a row says of its answer. Of these `right_unit` alone is read before the answer is made: it says in which unit `value` is given."""
+from estimators.validation.table import Record
 
 QUANTITIES: Mapping[str, Quantity] = {
     "tokens_per_s": "tokens_per_s",
@@ -62,7 +53,9 @@ _STEP_TOKENS = re.compile(rf"^{_COUNT}\s+tokens\b|\bper (?:iteration|step) of {_
 _SAMPLE_OF = re.compile(rf"\b{_COUNT}\s+samples? of {_COUNT} tokens\b", re.IGNORECASE)
 _EPOCHS_OF = re.compile(rf"\b{_COUNT}\s+epochs? of {_COUNT}\s+(?:examples?|samples?|images?)\b", re.IGNORECASE)
 _LAYERS = re.compile(r"\b(?:n_layers?|num_layers|layers)\s*=?\s*(\d+)|\b(\d+)\s+layers\b|\b(\d{1,3})\s*x\s*\d{3,5}\b", re.IGNORECASE)
-_WIDTH = re.compile(r"\b(?:d_model|n_embd|hidden(?:_size)?|width)\s*=?\s*(\d+)|\blayers,\s*(\d+)|\b\d{1,3}\s*x\s*(\d{3,5})\b", re.IGNORECASE)
+_WIDTH = re.compile(
+    r"\b(?:d_model|n_embd|hidden(?:_size)?|width)\s*=?\s*(\d+)|\blayers,\s*(\d+)|\b\d{1,3}\s*x\s*(\d{3,5})\b", re.IGNORECASE
+)
 _HEADS = re.compile(r"\b(?:n_heads?|heads)\s*=?\s*(\d+)|\b(\d+)\s+heads\b", re.IGNORECASE)
 _VOCAB = re.compile(r"\bvocab(?:_size)?\s*=?\s*(\d[\d,]*)(k?)", re.IGNORECASE)
 _SIZE = re.compile(r"\b\d+(?:\.\d+)?B\b")
@@ -84,7 +77,7 @@ def observed_of(record: Record, *, sentence: bool = True) -> Observed:
         tokens = _whole(steps[1] or steps[2])
         setting = replace(setting, global_batch=tokens // setting.seq_len if tokens % setting.seq_len == 0 else None)
     figures = [main, *_figures(record, main, setting)]
-    others = []
+    others: list[OtherRun] = []
     if sentence:
         same, others = others_in(record.text("question"), main, setting.num_devices)
         figures += _unsaid(same, figures, setting)
@@ -151,7 +144,7 @@ def _unsaid(same: list[Figure], figures: list[Figure], setting: Setting) -> list
 
 def _setting(record: Record) -> Setting:
     layout, batch, config = (record.text(name) for name in ("layout", "batch", "config"))
-    keyed = {name.casefold(): int(value) for name, value in _KEYED.findall(layout)}
+    keyed: dict[str, Any] = {name.casefold(): int(value) for name, value in _KEYED.findall(layout)}
     words = re.findall(r"[a-z0-9-]+", layout.casefold())
     zero = keyed.pop("zero", next((_SHARDED[word] for word in words if word in _SHARDED), None))
     sample = _SAMPLE_OF.search(batch)
@@ -245,12 +238,3 @@ def _dtype(precision: str) -> str:
 def _method(record: Record) -> str:
     words = set(re.findall(r"[a-z]+", f"{record.text('model')} {record.text('config')}".casefold()))
     return "lora" if words & {"lora", "qlora", "dora"} else "freeze" if words & {"freeze", "frozen"} else ""
-
-
-def check_columns(header: list[str]) -> None:
-    """Demand the columns of a case. Raises BadValueError naming those that lack."""
-    if lacking := [name for name in CASE_COLUMNS if name not in header]:
-        raise BadValueError(f"lacks the columns {', '.join(lacking[:8])} of a table of runs to diagnose")
-
-
-__all__ = ["CASE_COLUMNS", "DIAGNOSIS", "LABEL_COLUMNS", "LeftOutError", "check_columns", "observed_of"]

@@ -166,6 +166,13 @@ SERVING_KV_COLUMNS = (
 SERVED = (SERVING, INFERENCE, SERVING_KV)
 """Kinds of served models."""
 
+DIAGNOSIS = "diagnosis"
+"""The kind of a table of runs whose speed is asked about, with or without the right answers beside them."""
+DIAGNOSIS_COLUMNS = (
+    *("id", "kind", "source", "question", "model", "registry_model", "config", "gpu", "hardware_id", "num_gpus", "quantity", "value"),
+    *("unit", "scope", "seq_len", "batch", "precision", "layout", "framework"),
+)
+
 RUNS = "runs"
 """The kind of a table of whole training runs, in which no single step is timed."""
 RUN_COLUMNS = (
@@ -177,6 +184,11 @@ RUN_COLUMNS = (
 def shipped_serving() -> tuple[str, str, str]:
     """Paths of the tables of served models that ship."""
     return data.file("measured", "serving.csv"), data.file("measured", "inference.csv"), data.file("measured", "serving_kv.csv")
+
+
+def shipped_diagnoses() -> str:
+    """Path of the table of labelled diagnoses that ships."""
+    return data.file("measured", "diagnose_cases.csv")
 
 
 def shipped_runs() -> str:
@@ -251,7 +263,7 @@ def _kind(name: str, header: Sequence[str]) -> str:
     if any("\ufffd" in column for column in header):
         raise BadValueError(f"{name} is no CSV text; expected a CSV file of measured rows")
     kinds = KINDS | {RUNS: RUN_COLUMNS, TUNING: TUNING_COLUMNS, KERNELS: KERNEL_COLUMNS, ROLLOUTS: ROLLOUT_COLUMNS}
-    kinds |= {SERVING: SERVING_COLUMNS, INFERENCE: INFERENCE_COLUMNS, SERVING_KV: SERVING_KV_COLUMNS}
+    kinds |= {SERVING: SERVING_COLUMNS, INFERENCE: INFERENCE_COLUMNS, SERVING_KV: SERVING_KV_COLUMNS, DIAGNOSIS: DIAGNOSIS_COLUMNS}
     for kind, columns in kinds.items():
         if have >= set(columns):
             return kind

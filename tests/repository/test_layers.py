@@ -30,6 +30,7 @@ LAYERS = {
     ],
     "estimators": [
         ("estimators.validation",),
+        ("estimators.diagnosis",),
         ("estimators.tuning",),
         ("estimators.serving",),
         ("estimators.inference",),
@@ -70,6 +71,7 @@ LAYERS = {
         ("estimators.spec",),
         ("estimators.method",),
         (
+            "estimators.advice",
             "estimators.extras",
             "estimators.lengths",
             "estimators.parsing",

@@ -68,7 +68,9 @@ def _published_note(d: Diagnosis) -> str:
     if x is None:
         return ""
     several = f"; over {len(x.predictions)} kinds of software, as it is not decided" if len(x.predictions) > 1 else ""
-    return several + ("; the low end is the slowest tenth of published runs, whose layouts and restarts are theirs" if x.published_low else "")
+    return several + (
+        "; the low end is the slowest tenth of published runs, whose layouts and restarts are theirs" if x.published_low else ""
+    )
 
 
 def facts(d: Diagnosis) -> dict[str, Any]:
@@ -208,7 +210,8 @@ def standing_text(d: Diagnosis) -> str:
     if known is None:
         return ""
     near = ", ".join(f"{p.run.name} {format_fraction(p.share)}" for p in known.nearest(NUM_NEAREST))
-    above = f"{format_fraction(known.share)} of peak by 6·N·D: more than {known.num_below} of {len(known.peers)} published runs on {known.scope}"
+    among = f"{known.num_below} of {len(known.peers)} published runs on {known.scope}"
+    above = f"{format_fraction(known.share)} of peak by 6·N·D: more than {among}"
     return f"{above}; nearest: {near}."
 
 
