@@ -13,7 +13,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers take it for true; typing itself would cost more than this module
 if TYPE_CHECKING:
     from bench.callbacks import SixndCallback, Watch, lightning_callback, watch
-    from bench.library.estimates import check_claim, compare_hardware, estimate, fit, plan, serve, show
+    from bench.library.estimates import check_claim, compare_hardware, diagnose, estimate, fit, plan, serve, show
     from bench.library.measurements import compare, count, measure, report
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "compare",
     "compare_hardware",
     "count",
+    "diagnose",
     "estimate",
     "fit",
     "lightning_callback",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("check_claim", "compare_hardware", "estimate", "fit", "plan", "serve", "show"), "bench.library.estimates"),
+    **dict.fromkeys(("check_claim", "compare_hardware", "diagnose", "estimate", "fit", "plan", "serve", "show"), "bench.library.estimates"),
     **dict.fromkeys(("compare", "count", "measure", "report"), "bench.library.measurements"),
     **dict.fromkeys(("SixndCallback", "Watch", "lightning_callback", "watch"), "bench.callbacks"),
 }

@@ -243,6 +243,29 @@ class ClaimAnswer(Answer):
     scope: str
 
 
+class DiagnosisAnswer(Answer):
+    """Of `diagnose`; `good` is False where the run is slow, its figures are wrong, or a fact is missing that decides."""
+
+    verdict: str
+    causes: list[str]
+    tied: bool
+    value: float | None
+    unit: str
+    item: str
+    observed_items_per_s_per_device: float | None
+    expected_items_per_s_per_device: float | None
+    expected_low_items_per_s_per_device: float | None
+    expected_high_items_per_s_per_device: float | None
+    ratio: float | None
+    mfu_fraction: float | None
+    least_fraction: float | None
+    bound_tokens_per_s: float | None
+    expected_tokens_per_s: float | None
+    percentile_fraction: float | None
+    num_published: int | None
+    missing: list[str]
+
+
 class ModelAnswer(Answer):
     """Of `show`: the operations are the rows of the first table."""
 

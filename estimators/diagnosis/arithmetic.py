@@ -182,7 +182,7 @@ def _tool_that_agrees(q: DiagnosisQuestion, counts: Counts, first: Rate, other: 
         return ""
     own = q.tool.id if q.tool else ""
     for name in sorted(counts.by_tool, key=lambda name: name != own):
-        again = tools()[name].recompute == "always" and name != own
+        again = tools()[name].recompute != "never" and name != own
         scaled = ratio * (counts.printed / counts.by_tool[name] if first.by_count else counts.by_tool[name] / counts.printed)
         if not again and abs(math.log(scaled)) <= tolerance:
             return name

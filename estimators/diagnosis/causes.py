@@ -19,7 +19,7 @@ from estimators.facts.registry import hardware, hardware_ids
 from estimators.facts.tool_conventions import peak_of
 from estimators.frozen import frozen
 from estimators.spec import Hardware
-from estimators.units import format_flop_rate, format_int
+from estimators.units import format_duration, format_flop_rate, format_int
 
 COLUMNS = ("id", "kind", "what", "check")
 KINDS = ("miscount", "physics", "slow", "fine")
@@ -136,14 +136,14 @@ def _of_peaks(q: DiagnosisQuestion, figure: Figure) -> Iterator[Slip]:
     if figure.quantity not in ("mfu_fraction", "peak_flop_per_s") or own is None or device is None:
         return
     direct = figure.quantity == "peak_flop_per_s"
-    yield Slip(id="sparse_peak", factor=2.0 if direct else 0.5, how="2:4 sparsity", sure=q.tool is None)
+    yield Slip(id="sparse_peak", factor=2.0 if direct else 0.5, how="2:4 sparsity", sure=False)
     if not direct and (known := known_peak(q)) is not None:
         yield Slip(id="wrong_peak", factor=own / known, how=f"{q.setting.software} divides by {format_flop_rate(known, 4)}")
     for peak, other in _other_peaks(device, q.dtype):
         variant = _product_of(other) == _product_of(device)
         factor = peak / own if direct else own / peak
         how = f"{format_flop_rate(peak, 4)}, {other.id}'s"
-        yield Slip(id="wrong_variant" if variant else "wrong_peak", factor=factor, how=how, sure=variant or q.tool is None)
+        yield Slip(id="wrong_variant" if variant else "wrong_peak", factor=factor, how=how, sure=variant)
 
 
 def known_peak(q: DiagnosisQuestion) -> float | None:
@@ -199,6 +199,9 @@ def _of_units(q: DiagnosisQuestion, figure: Figure) -> Iterator[Slip]:
         yield Slip(id="unit_label", factor=tokens, how=f"{format_int(tokens)} tokens a sample")
     if figure.quantity == "tokens_per_s" and tokens > 1:
         yield Slip(id="unit_label", factor=1 / tokens, how=f"{format_int(tokens)} tokens a sample")
+    if figure.quantity == "flop_per_s":
+        for time in (f for f in q.observed.figures if f.quantity in TIMES):
+            yield Slip(id="work_not_rate", factor=time.value, how=f"FLOP of {format_duration(time.value)}, not of a second")
     if figure.quantity == "steps_per_s":
         yield Slip(id="unit_flip", factor=figure.value**2, how="1 over it")
     if figure.quantity == "step_time_s":

@@ -122,8 +122,22 @@ def disagreement(e: Evidence) -> Judged | None:
         sure = [each for each in may if each.slip.sure]
         plain = Suspected(id=name, evidence=disagrees, factor=check.ratio)
         suspects = (*suspected(sure), *(() if sure else (plain,)), *suspected([m for m in may if m not in sure]))
-        return Judged(verdict=_stated_verdict(e, check.reported), suspects=suspects, reason=disagrees, corrected=check.derived)
+        wrong = other if _is_expected(e, check) else None
+        return Judged(
+            verdict=_stated_verdict(e, wrong or check.reported),
+            suspects=suspects,
+            reason=disagrees,
+            corrected=None if wrong else check.derived,
+            wrong=wrong,
+        )
     return None
+
+
+def _is_expected(e: Evidence, check: Check) -> bool:
+    """Whether the figure that is asked about lies where it is expected, and what the other makes of it does not."""
+    if e.expected is None or e.rate is None or check.reported is not e.question.main:
+        return False
+    return e.expected.holds(e.rate) and not e.expected.holds(e.rate / check.ratio)
 
 
 def _stated_verdict(e: Evidence, figure: Figure) -> Verdict:

@@ -151,9 +151,8 @@ def beside_expected(e: Evidence) -> Judged | None:
             ties=_tie(found),
         )
     if rate > x.high:
-        return Judged(
-            verdict="FAST BUT POSSIBLE", suspects=(*suspected(found), *suspected(could_be(rate / x.middle, tried, main))), reason=said
-        )
+        far = (*suspected(found), *suspected(could_be(rate / x.middle, tried, main))) if is_far else ()
+        return Judged(verdict="FAST BUT POSSIBLE", suspects=far, reason=said)
     slow = tuple(Suspected(id=s.id, evidence=s.evidence) for s in slow_suspects(q, x, rate))
     first = suspected(found) if main.quantity == "mfu_fraction" else ()
     after = () if first else suspected(found)

@@ -14,7 +14,7 @@ from estimators.method import FULL
 from estimators.training.prediction import Prediction
 from estimators.training.sequence_cost import sequence_cost_of
 from estimators.training.supported import why_not_predicted
-from estimators.units import format_fraction, format_int
+from estimators.units import format_fraction, format_int, format_ratio
 
 SOCKET_BYTES_PER_S = 1.25e9
 """Of 10 Gb/s Ethernet: what is left between nodes without InfiniBand."""
@@ -67,9 +67,7 @@ def _off(rate: float | None, predicted: float | None) -> float:
 
 
 def _explains(rate: float | None, predicted: float) -> str:
-    if not rate:
-        return ""
-    return f"explains {format_fraction(min(predicted, rate) / max(predicted, rate), 2)} of the observed rate" if predicted else ""
+    return f"{format_ratio(predicted / rate, 2)} times what is observed" if rate and predicted else ""
 
 
 def _of_what_is_unknown(q: DiagnosisQuestion, expected: Expected | None) -> Iterator[SlowSuspect]:
@@ -103,7 +101,7 @@ def _of_links(q: DiagnosisQuestion, expected: Expected | None, rate: float | Non
     if number > node:
         slow = _with_network(q, prediction, SOCKET_BYTES_PER_S)
         evidence = f"over 10 Gb/s between nodes the step is predicted at {_rate_text(slow)}; {_explains(rate, slow)}" if slow else ""
-        yield SlowSuspect(id="network_or_layout", rate=slow, evidence=evidence, weight=0.4)
+        yield SlowSuspect(id="network_or_layout", rate=slow, evidence=evidence, weight=0.4 if _off(rate, slow) < FAR else 0.92)
         yield SlowSuspect(id="straggler_gpu", rate=None, evidence=f"{format_int(number)} devices wait for the slowest", weight=1.2)
     elif number > 1 and q.hardware is not None and joined_by_pcie(q.hardware):
         yield SlowSuspect(id="interconnect_pcie", rate=None, evidence=f"{q.hardware.id} has no link but PCIe", weight=0.4)

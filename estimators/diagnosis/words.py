@@ -14,7 +14,7 @@ from estimators.frozen import frozen, replace
 
 NUMBER = r"(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?P<scale>[kKMBT](?=[\s/]|$))?"
 SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-_BETWEEN = r"[ -]?"
+_BETWEEN = " ?"
 _PER_DEVICE = r"(?P<device>\s*/\s*(?:gpu|device|card|chip|rank)\b|\s+per\s+(?:gpu|device|card|chip|rank)\b)"
 _PER_STEP = r"(?:\s*/\s*(?:it|iter|iteration|step)\b|\s+(?:per|a|an)\s+(?:it|iter|iteration|step)\b)"
 

@@ -80,12 +80,15 @@ def _slips(row: PublishedThroughput, draw: random.Random) -> Iterator[Mutated]:
 
 
 def _choices(row: PublishedThroughput, draw: random.Random) -> Iterator[tuple[str, float, Quantity, Setting]]:
-    """Slips that the row's configuration can produce, with what must be said of it for that."""
+    """Slips that the row's configuration can produce, with what must be said of it for that.
+
+    No degree is the number of devices: nothing tells those two factors apart.
+    """
     device = hardware(row.hardware_id)
     if row.num_devices > 1:
         yield "total_as_per_gpu", float(row.num_devices), "tokens_per_s", Setting()
         yield "total_over_one_peak", float(row.num_devices), "mfu_fraction", Setting()
-    degree = draw.choice([each for each in (2, 4, 8) if row.num_devices % each == 0] or [1])
+    degree = draw.choice([each for each in (2, 4, 8) if row.num_devices % each == 0 and row.num_devices != each] or [1])
     if degree > 1:
         yield "tp_counted", float(degree), "tokens_per_s", Setting(tp=degree)
         yield "cp_counted", float(degree), "tokens_per_s", Setting(cp=degree)

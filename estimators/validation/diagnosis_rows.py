@@ -156,7 +156,8 @@ def _setting(record: Record) -> Setting:
     bare = int(batch) if batch.isdigit() else None
     named, shape = _model(record), _config(record)
     network = sample_network(re.split(r"[,(;]", record.text("model"))[0])
-    whole = _first(_GLOBAL, batch) or (_whole(sample[1]) if sample else None)
+    decodes = record.text("quantity").startswith("decode")
+    whole = _first(_GLOBAL, batch) or (_whole(sample[1]) if sample else bare if decodes else None)
     return Setting(
         model="" if shape else named,
         config=shape,
@@ -166,7 +167,7 @@ def _setting(record: Record) -> Setting:
         num_devices=gpus,
         seq_len=seq_len,
         seq_len_at_most=seq_len is not None and any(f.quantity == "samples" for f in _epochs(batch)),
-        micro_batch=micro or (bare if gpus in (None, 1) else None),
+        micro_batch=micro or (bare if gpus in (None, 1) and not decodes else None),
         accumulation=passes,
         global_batch=whole,
         **keyed,
@@ -176,7 +177,7 @@ def _setting(record: Record) -> Setting:
         precision=record.text("precision"),
         software=record.text("framework"),
         method=_method(record),
-        phase="decode" if record.text("quantity").startswith("decode") else "train",
+        phase="decode" if decodes else "train",
     )
 
 

@@ -158,6 +158,7 @@ LIGHT = [
     "estimate --model llama-3-8b --method qlora --examples 50k --mean-tokens 400 --p95-tokens 1100 --hardware rtx-4090-24gb",
     "serve llama-3.1-70b --hardware h100-sxm5-80gb --gpus-per-replica 4 --weights fp8 --kv fp8 --input 1000 --output 300",
     "check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14",
+    "diagnose llama-3-70b --phase decode --tokens-per-s 17 --hardware a100-pcie-80gb --gpus 2 --weights bf16",
     "compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb --utilization 0.4",
     "show --model phi-2",
     "list models",
@@ -169,6 +170,7 @@ SEARCHING = [
     "estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024",
     "compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb",
     "plan --model llama-2-7b --hardware a100-sxm4-80gb --gpus 64",
+    "diagnose llama-2-7b --tokens-per-s 3700 --per gpu --hardware a100-sxm4-80gb --gpus 8 --seq-len 4096",
     "serve llama-3.1-8b --hardware h100-sxm5-80gb --search",
 ]
 """Verbs that price thousands of layouts at once, with numpy and nothing else."""

@@ -37,6 +37,10 @@ ANSWERED = {
     "show": ["show --model phi-2", "show --model gpt2 --convention all"],
     "translate": ["translate --model llama-2-7b --seq-len 4096 --mfu 0.54 --from llm-foundry --to megatron"],
     "check-claim": ["check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14"],
+    "diagnose": [
+        "diagnose llama-2-7b --tokens-per-s 3700 --per gpu --hardware a100-sxm4-80gb --gpus 8 --seq-len 4096",
+        "diagnose llama-3-70b --phase decode --tokens-per-s 17 --hardware a100-pcie-80gb --gpus 2 --weights bf16",
+    ],
     "validate": ["validate --constants"],
     "report": ["report results/cpu-amd-epyc --waterfall"],
     "compare": ["compare results/cpu-amd-epyc results/cpu-amd-epyc"],

@@ -66,6 +66,10 @@ ANSWERS = {
     "compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb --utilization 0.4": r"of each kind",
     "check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14": r"Above every published run, 64\.4 % of",
     "check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 2": r"Impossible",
+    "diagnose llama-2-7b --tokens-per-s 3700 --per gpu --hardware a100-sxm4-80gb --gpus 8 --seq-len 4096": r"^NORMAL, 3,700 tokens/s",
+    "diagnose llama-2-7b --tokens-per-s 900 --per gpu --hardware a100-sxm4-80gb --gpus 64 --seq-len 4096": r"^SLOW, 900 tokens/s",
+    "diagnose gpt2 --mfu 1.04 --hardware h100-sxm5-80gb --seq-len 1024 --software nanoGPT": r"^IMPOSSIBLE, 104 % of peak",
+    "diagnose llama-3-70b --phase decode --tokens-per-s 30 --hardware a100-pcie-80gb --gpus 2 --weights bf16": r"^IMPOSSIBLE, 30 tokens/s",
     "translate --model llama-2-7b --seq-len 4096 --mfu 0.54 --from llm-foundry --to megatron": r"49\.4 %",
     "translate --model llama-3-8b --tflops 711 --from nemo-24.07 --to all --hardware h100-sxm5-80gb --dtype fp8": r"35\.9 %",
 }

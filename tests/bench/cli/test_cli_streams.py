@@ -31,6 +31,7 @@ CHEAP: dict[str, list[str]] = {
     "show": ["--model", "gpt2"],
     "translate": ["--model", "gpt2", "--mfu", "0.4", "--from", "full", "--to", "palm"],
     "check-claim": ["--model", "gpt2", "--tokens", "1B", "--hardware", "a100-sxm4-80gb", "--gpus", "8", "--days", "14"],
+    "diagnose": ["--model", "gpt2", "--mfu", "0.3", "--hardware", "a100-sxm4-80gb", "--gpus", "8", "--seq-len", "1024"],
     "calibrate": ["--device", "abacus"],
     "validate": ["--constants"],
     "report": [RECORD],

@@ -33,6 +33,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "serve": sixnd.serve,
     "compare-hardware": sixnd.compare_hardware,
     "check-claim": sixnd.check_claim,
+    "diagnose": sixnd.diagnose,
     "show": sixnd.show,
     "run": sixnd.measure,
     "report": sixnd.report,
@@ -117,6 +118,10 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 336h", {**PHI_2, "days": "336h"}),
+    (
+        "diagnose llama-2-7b --tokens-per-s 3700 --per gpu --hardware a100-sxm4-80gb --gpus 8 --seq-len 4096",
+        {"model": "llama-2-7b", "tokens_per_s": "3700", "per": "gpu", "hardware": "a100-sxm4-80gb", "gpus": 8, "seq_len": 4096},
+    ),
     ("show --model llama-3-8b --phase decode --context-len 4096", {"model": "llama-3-8b", "phase": "decode", "context_len": 4096}),
     (
         "show --model phi-2 --lora-rank 8 --lora-targets q_proj,v_proj",

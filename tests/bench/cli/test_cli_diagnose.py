@@ -1,0 +1,88 @@
+"""`diagnose` through the command line: what it asks for, what it exits with, what its json holds."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from bench.cli.main import main
+from tests.support.error_lines import complaint
+
+RUN = "diagnose llama-2-7b --hardware a100-sxm4-80gb --gpus 8 --seq-len 4096"
+
+
+def answered(capsys: pytest.CaptureFixture[str], words: str, code: int) -> dict[str, Any]:
+    assert main([*shlex.split(words), "--format", "json"]) == code
+    body: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict", "code"),
+    [
+        (f"{RUN} --tokens-per-s 3700 --per gpu", "NORMAL", 0),
+        (f"{RUN} --tokens-per-s 29600 --per job", "NORMAL", 0),
+        (f"{RUN} --tokens-per-s 6100 --per gpu", "FAST BUT POSSIBLE", 0),
+        (f"{RUN} --tokens-per-s 900 --per gpu", "SLOW", 1),
+        (f"{RUN} --tokens-per-s 29600 --per gpu", "IMPOSSIBLE", 1),
+        (f"{RUN} --tokens-per-s 3700 --per gpu --mfu 0.15", "MISCOUNTED", 1),
+        ("diagnose llama-2-7b --tokens-per-s 3700 --seq-len 4096", "UNKNOWN", 1),
+        (
+            "diagnose mistral-7b --method lora --step-time 3.9s --batch 16 --grad-accum 4 --seq-len 128 --hardware a40 --gpus 1",
+            "NORMAL",
+            0,
+        ),
+        ("diagnose --step-time 2.07s --hardware h100-pcie-80gb --gpus 2 --against 1.27s --against-gpus 1", "SLOW", 1),
+        ("diagnose --samples-per-s 21.9 --flop-per-sample 16.5G --hardware rtx-3090-ti-24gb --gpus 1 --dtype fp16", "SLOW", 1),
+    ],
+)
+def test_each_verdict_has_its_exit_code(words: str, verdict: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    body = answered(capsys, words, code)
+    assert body["verdict"] == verdict
+    assert [row["cause"] for row in body["rows"]] == [cause for cause in body["causes"] if cause != "none"]
+    assert all(row["check"] for row in body["rows"])
+
+
+def test_the_figure_that_is_wrong_is_the_one_that_nothing_expects(capsys: pytest.CaptureFixture[str]) -> None:
+    """3,700 tokens/s lie in the interval and 15 % do not: the rate stands, and the utilization is said to be the wrong one."""
+    assert main(shlex.split(f"{RUN} --tokens-per-s 3700 --per gpu --mfu 0.15")) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "15.0 % of peak is the figure that is wrong" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (RUN, "what was observed? Give --tokens-per-s"),
+        (f"{RUN} --tokens-per-s 3700", "of one of them, or of the whole job? Add --per gpu or --per job"),
+        (f"{RUN} --step-time 1.9", "step-time '1.9' has no unit; expected such as 1.9s"),
+        (f"{RUN} --mfu 0", "mfu '0' is out of range"),
+        (f"{RUN} --mfu 0.4 --layout zero=three", "layout part 'zero=three'; expected KEY=NUMBER"),
+        (f"{RUN} --mfu 0.4 --against-gpus 1", "--against-gpus and --against-hardware are of --against"),
+        ("diagnose no-such-model --mfu 0.4", "no-such-model"),
+    ],
+)
+def test_a_wrong_request_is_one_line(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in complaint(shlex.split(words), capsys)
+
+
+def test_rows_of_ones_own_come_out_with_id_verdict_causes_and_value(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from estimators.validation.table import DIAGNOSIS_COLUMNS
+
+    cells = {
+        "id": "mine",
+        "quantity": "tokens",
+        "value": "10",
+        "scope": "job",
+        "num_gpus": "2",
+        "layout": "tp=2",
+        "batch": "1 sample of 5 tokens",
+    }
+    path = tmp_path / "mine.csv"
+    row = ",".join(f'"{(cells | {"config": "1 step"}).get(name, "")}"' for name in DIAGNOSIS_COLUMNS)
+    path.write_text(",".join(DIAGNOSIS_COLUMNS) + "\n" + row + "\n", encoding="utf-8")
+    (case,) = answered(capsys, f"validate --rows {path}", 0)["cases"]
+    assert case == {"id": "mine", "verdict": "MISCOUNTED", "causes": ["tp_counted"], "value": 5.0, "unit": "tokens"}
