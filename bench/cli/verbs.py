@@ -54,9 +54,8 @@ EXAMPLES = (
     "estimate gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024",
     "plan llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d",
     "run phi-2",
-    "show phi-2",
 )
-"""Commands for a first look: the commonest question of three groups, and of one who looks around."""
+"""Commands for a first look: the commonest question of three groups."""
 
 HELP_WIDTH = 110
 """Columns of a verb's help, whatever the terminal: the reference page is made of it."""

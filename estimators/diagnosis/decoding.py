@@ -66,7 +66,8 @@ class DecodeExpected:
     Attributes:
         bound: bytes of weights and cache that every step must read, over the bandwidth of all devices; or its FLOP
             over their peak, where that is less.
-        low, middle, high: the interval of the predicted step, and the step; None where no engine's step is known of the model.
+        low, middle, high: the interval of the predicted step, no faster than the bound, and the step; None where no engine's step is
+            known of the model.
         weight_bytes: that every step reads.
         bits: of a weight; `is_stated` where the format was said, else 16 are meant.
         engine: whose step it is.
@@ -96,11 +97,12 @@ def decode_expected(q: DiagnosisQuestion) -> DecodeExpected | None:
     weight_bytes = read * bits / 8
     bandwidth = q.hardware.memory_bytes_per_s * number
     predicted = _predicted(q, bits, batch)
+    bound = min(batch * bandwidth / weight_bytes, (q.peak_flop_per_s or math.inf) * number / sum(op.count * op.flop for op in ops))
     return DecodeExpected(
-        bound=min(batch * bandwidth / weight_bytes, (q.peak_flop_per_s or math.inf) * number / sum(op.count * op.flop for op in ops)),
+        bound=bound,
         low=predicted and predicted[0],
         middle=predicted and predicted[1],
-        high=predicted and predicted[2],
+        high=predicted and min(predicted[2], bound),
         weight_bytes=weight_bytes,
         bits=bits,
         is_stated=is_stated,

@@ -15,7 +15,6 @@ from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware
 from estimators.training.layouts.global_batch import Batch
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.planned import plan
 from estimators.training.prediction import Prediction
 from estimators.training.shares import BOUND, shares_of_peak
 from estimators.training.supported import why_not_predicted
@@ -197,6 +196,8 @@ def _stated(q: DiagnosisQuestion, job: Job) -> Prediction | None:
 
 
 def _planned(q: DiagnosisQuestion, job: Job) -> Prediction | None:
+    from estimators.training.layouts.planned import plan  # deferred: numpy, and a stated layout needs none
+
     batch = Batch(sequences=q.sequences_per_step)
     assert q.num_devices is not None
     return plan(job, q.num_devices, batch, num_options=1).best.prediction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from estimators.diagnosis.arithmetic import COUNTED
+from estimators.diagnosis.arithmetic import COUNTED, Check
 from estimators.diagnosis.causes import could_be, explained, known_peak, slips
 from estimators.diagnosis.evidence import Evidence, Judged, Suspected, Verdict, corrected_by, suspected
 from estimators.diagnosis.observed import COUNTS, Figure
@@ -118,13 +118,14 @@ def disagreement(e: Evidence) -> Judged | None:
                 wrong=wrong,
             )
         name = "mfu_disagrees_with_rate" if "mfu_fraction" in (check.reported.quantity, other and other.quantity) else "figures_disagree"
-        may = could_be(check.ratio, slips(q, e.counts, check.reported), check.reported)
+        wrong = other if _is_expected(e, check) else None
+        doubted = wrong or check.reported
+        may = could_be(1 / check.ratio if wrong else check.ratio, slips(q, e.counts, doubted), doubted)
         sure = [each for each in may if each.slip.sure]
         plain = Suspected(id=name, evidence=disagrees, factor=check.ratio)
         suspects = (*suspected(sure), *(() if sure else (plain,)), *suspected([m for m in may if m not in sure]))
-        wrong = other if _is_expected(e, check) else None
         return Judged(
-            verdict=_stated_verdict(e, wrong or check.reported),
+            verdict=_stated_verdict(e, doubted),
             suspects=suspects,
             reason=disagrees,
             corrected=None if wrong else check.derived,

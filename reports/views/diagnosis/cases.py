@@ -33,12 +33,14 @@ def cases_table(rows: Sequence[Diagnosed], score: DiagnosisScore) -> Table:
             Column(key="wrong", header="wrong"),
             Column(key="by_sentence", header="needs the sentence"),
         ]
-    columns += [Column(key="missing", header="missing"), Column(key="skipped", header="not read, because")]
+    cells = [_row(row, labelled=labelled) for row in rows]
+    said = {"missing": "missing", "skipped": "not read, because"}
+    columns += [Column(key=key, header=header) for key, header in said.items() if any(row[key] for row in cells)]
     return Table(
         title=_title(rows, score),
         conditions=["right_unit alone of a label is read before the answer: it says in which unit the value is given"] if labelled else [],
         columns=columns,
-        rows=[_row(row, labelled=labelled) for row in rows],
+        rows=cells,
         facts={
             "cases": [{"id": r.record.id, "verdict": r.verdict, "causes": list(r.causes), "value": r.value, "unit": r.unit} for r in rows],
             "score": score_facts(score),

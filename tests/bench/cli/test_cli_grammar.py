@@ -109,12 +109,12 @@ class TestSpellings:
 
 
 class TestHelp:
-    def test_without_a_verb_is_the_groups_and_four_examples_on_one_screen(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_without_a_verb_is_the_groups_and_three_examples_on_one_screen(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([]) == 0
         out, err = capsys.readouterr()
         assert not err
         assert [line for line in out.splitlines() if line.rstrip(":") in GROUPS] == [f"{title}:" for title in GROUPS]
-        assert len(EXAMPLES) == 4
+        assert len(EXAMPLES) == 3
         assert len(out.splitlines()) <= 30
         assert max(map(len, out.splitlines())) <= 100
 

@@ -17,7 +17,11 @@ from estimators.validation.table import DIAGNOSIS_COLUMNS, read_table, shipped_d
 def test_the_marks_of_the_labelled_cases_are_reached() -> None:
     rows = [diagnosed(record) for record in read_table(shipped_diagnoses())]
     score = score_of(rows)
-    assert (score.rows, score.verdict, score.cause) == (54, pytest.approx(1, abs=0.1), pytest.approx(1, abs=0.25))
+    assert score.rows == 54
+    assert score.verdict is not None
+    assert score.verdict >= 0.9
+    assert score.cause is not None
+    assert score.cause >= 0.75
     assert score.value is not None
     assert score.value >= 0.9
     assert score.normal_missed <= score.normal / 15

@@ -34,7 +34,7 @@ def test_scope_changes_nothing(rate: float) -> None:
     """The same run per GPU and in all: the verdict but for slips that only one of the labels can have, the rates to the last digit."""
     one, whole = at(rate), at(8 * rate, "job")
     assert whole.items_per_s == pytest.approx(one.items_per_s, rel=1e-12)
-    assert (whole.least, whole.mfu, whole.ratio) == (pytest.approx(one.least), pytest.approx(one.mfu), pytest.approx(one.ratio))
+    assert [whole.least, whole.mfu, whole.ratio] == pytest.approx([one.least, one.mfu, one.ratio])
     assert (one.verdict == "NORMAL") == (whole.verdict == "NORMAL")
     assert (one.verdict == "IMPOSSIBLE") == (whole.verdict == "IMPOSSIBLE")
 

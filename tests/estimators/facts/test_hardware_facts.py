@@ -19,7 +19,7 @@ ROWS = {row.text("id"): row for row in data.read_rows(data.file("hardware.csv"),
 # RDNA3 whitepapers, philipturner/metal-benchmarks (128 ALUs per Apple core).
 VECTOR_FLOP_PER_CLOCK = {
     **dict.fromkeys(("Pascal", "Volta", "Turing", "Ampere (GA100)"), 128),
-    **dict.fromkeys(("Ampere (GA102)", "Ampere (GA104)", "Ampere (GA106)", "Ampere (GA10B)"), 256),
+    **dict.fromkeys(("Pascal (GP102)", "Ampere (GA102)", "Ampere (GA104)", "Ampere (GA106)", "Ampere (GA10B)"), 256),
     **dict.fromkeys(("Ada (AD102)", "Ada (AD103)", "Ada (AD104)", "Ada (AD107)", "Hopper (GH100)"), 256),
     **dict.fromkeys(("Blackwell (GB100)", "Blackwell Ultra (GB103)", "Blackwell (GB202)", "Blackwell (GB203)"), 256),
     **dict.fromkeys(("Blackwell (GB10)", "Blackwell (GB10B)", "CDNA1", "CDNA2", "CDNA3", "CDNA4", "RDNA3", "Apple GPU"), 256),
@@ -72,7 +72,7 @@ def clock_complaints(device: Hardware, row: data.Row) -> list[str]:
     row.text("clock_basis", choices=("published", "peaks derived", "tensor inferred", "assumed"))
     units, complaints = row.integer("compute_units"), []
     expected = {"fp32": units * VECTOR_FLOP_PER_CLOCK[device.architecture] * row.number("vector_clock_hz")}
-    if basis in ("published", "peaks derived"):
+    if basis in ("published", "peaks derived") and "fp16" in device.peak_flop_per_s:
         half = device.name.startswith("GeForce") or device.id in HALF_RATE
         expected["fp16"] = units * MATRIX_FLOP_PER_CLOCK[device.architecture] / (2 if half else 1) * row.number("tensor_clock_hz")
     for dtype, flop_per_s in expected.items():
