@@ -114,7 +114,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--dtype", type=arguments.dtype, metavar="TYPE", help="of the products; the device's 16-bit one by default")
     run.add_argument("--recompute", choices=("none", "selective", "full"), help="whether activations are computed again")
-    run.add_argument("--method", choices=("full", "lora", "freeze"), help="what is trained; all by default")
+    run.add_argument("--method", choices=("full", "lora", "qlora", "freeze"), help="what is trained; all by default")
     run.add_argument("--phase", choices=("train", "decode"), default="train", help="decode: tokens of a generation; train by default")
     run.add_argument("--weights", metavar="FORMAT", help="of a served model, such as bf16, int8, q4_k_m or awq")
     run.add_argument(

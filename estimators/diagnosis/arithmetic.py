@@ -125,8 +125,9 @@ def _counted_rates(q: DiagnosisQuestion, counts: Counts) -> Iterator[Rate]:
             rate = figure.value * _devices(q, figure) / counts.printed
             yield Rate(items_per_s=rate, figures=(figure,), how=f"{figure} at {_per_item(q, counts)}", by_count=True)
         if figure.quantity == "mfu_fraction" and q.peak_flop_per_s:
-            rate = figure.value * q.peak_flop_per_s * (q.num_devices or 1) / counts.printed
-            how = f"{figure} at {_per_item(q, counts)}, of {format_flop_rate(q.peak_flop_per_s)}"
+            again = "recomputation" in figure.includes
+            rate = figure.value * q.peak_flop_per_s * (q.num_devices or 1) / (counts.hardware if again else counts.printed)
+            how = f"{figure} at {_per_item(q, counts)}{' and recomputation' * again}, of {format_flop_rate(q.peak_flop_per_s)}"
             yield Rate(items_per_s=rate, figures=(figure,), how=how, by_count=True)
 
 

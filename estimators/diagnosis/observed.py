@@ -198,7 +198,7 @@ class Setting:
         recompute: none, selective or full; empty where nobody said.
         dtype: of the products; precision: of weights that are served, in the user's words.
         software: framework or engine.
-        method: full, lora or freeze.
+        method: full, lora, qlora or freeze.
         phase: train or decode.
         packed: whether rows hold no padding.
         cluster: such as ``selene``, for its network.

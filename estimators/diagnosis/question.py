@@ -113,6 +113,8 @@ class DiagnosisQuestion:
         """How the model is trained; all of it unless said otherwise."""
         if self.setting.method == "lora":
             return TrainingMethod(rank=USUAL_RANK)
+        if self.setting.method == "qlora":
+            return TrainingMethod(rank=USUAL_RANK, base_format="nf4")
         layers = getattr(self.model, "layers", 0)
         if self.setting.method == "freeze" and layers:
             return TrainingMethod(frozen_layers=max(0, layers - FREEZE_TRAINS))

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimators.diagnosis.observed import Figure, Included, Observed, OtherRun, Quantity, Scope, Setting
-from estimators.diagnosis.words import figures_in, others_in, significant
+from estimators.diagnosis.words import GPUS_OF_A_NODE, figures_in, others_in, significant
 from estimators.errors import RequestError
 from estimators.facts.device_names import device_named
 from estimators.facts.model_names import model_named
 from estimators.facts.sample_networks import sample_network
 from estimators.frozen import replace
+from estimators.units import HOUR_S
 from estimators.validation.table import Record
 
 QUANTITIES: Mapping[str, Quantity] = {
@@ -38,7 +39,14 @@ QUANTITIES: Mapping[str, Quantity] = {
     "decode_tokens_per_s": "decode_tokens_per_s",
     "ratio_reported_to_true": "reported_over_true",
     "ratio_to_single_node": "over_single_node",
+    "scaling_efficiency": "over_single_node",
+    "gpu_hours": "wall_time_s",
+    "itl": "decode_tokens_per_s",
+    "tpot": "decode_tokens_per_s",
 }
+TURNED = ("itl", "tpot")
+"""Quantities in seconds a token, which are turned over."""
+
 SIZES = {"ms": 1e-3, "min": 60.0, "h": 3600.0, "days": 86400.0, "d": 86400.0, "%": 0.01, "tflop/s": 1e12, "tflops": 1e12}
 """Units that are no base units, in their size."""
 
@@ -98,11 +106,17 @@ def _main(record: Record) -> Figure:
     scope: Scope = "request" if "request" in words.split(";")[0] else "device" if words.startswith("per ") else "job"
     includes: tuple[Included, ...] = ("padding",) if "padding included" in words else ()
     includes += ("first steps",) if re.search(r"\bmean over all\b|\bsince (?:the )?start\b|\bcumulative\b", words) else ()
-    size = SIZES.get(record.text("unit").casefold(), 1.0)
+    includes += ("recomputation",) if name == "hfu" else ()
+    value *= SIZES.get(record.text("unit").casefold(), 1.0)
+    devices = record.whole("num_gpus") or 1
+    if words.startswith("per node"):
+        value /= min(devices, GPUS_OF_A_NODE)
+    if name == "gpu_hours":
+        value *= HOUR_S / devices
     printed = f"{value:.10g}".partition("e")[0]
     return Figure(
         quantity=QUANTITIES[name],
-        value=value * size,
+        value=1 / value if name in TURNED else value,
         scope="job" if QUANTITIES[name] in ("step_time_s", "wall_time_s") else scope,
         digits=significant(printed),
         includes=includes,
@@ -152,18 +166,19 @@ def _setting(record: Record) -> Setting:
     micro, passes = _first(_MICRO, batch), _first(_PASSES, f"{batch} {config}")
     if passes is None and _NO_PASSES.search(f"{batch} {config}"):
         passes = 1
-    gpus = record.whole("num_gpus")
+    hardware, counted = _hardware(record)
+    gpus = record.whole("num_gpus") or counted
     bare = int(batch) if batch.isdigit() else None
     named, shape = _model(record), _config(record)
     network = sample_network(re.split(r"[,(;]", record.text("model"))[0])
-    decodes = record.text("quantity").startswith("decode")
+    decodes = QUANTITIES.get(record.text("quantity")) == "decode_tokens_per_s"
     whole = _first(_GLOBAL, batch) or (_whole(sample[1]) if sample else bare if decodes else None)
     return Setting(
         model="" if shape else named,
         config=shape,
         claimed_model=record.text("model") if shape else "",
         forward_flop_per_sample=network.forward_flop if network else None,
-        hardware=_hardware(record),
+        hardware=hardware,
         num_devices=gpus,
         seq_len=seq_len,
         seq_len_at_most=seq_len is not None and any(f.quantity == "samples" for f in _epochs(batch)),
@@ -195,15 +210,16 @@ def _first(pattern: re.Pattern[str], text: str) -> int | None:
     return next((_whole(group) for group in match.groups() if group), None) if match else None
 
 
-def _hardware(record: Record) -> str:
-    """The id, or the name where there is none and it names one device."""
+def _hardware(record: Record) -> tuple[str, int | None]:
+    """The id, or the name where there is none and it names one device; and how many, where the name says so."""
     for name in (record.text("hardware_id"), record.text("gpu")):
         try:
             if name:
-                return device_named(name).hardware_id
+                taken = device_named(name)
+                return taken.hardware_id, taken.num_devices
         except RequestError:
             continue
-    return ""
+    return "", None
 
 
 def _model(record: Record) -> str:
@@ -238,4 +254,6 @@ def _dtype(precision: str) -> str:
 
 def _method(record: Record) -> str:
     words = set(re.findall(r"[a-z]+", f"{record.text('model')} {record.text('config')}".casefold()))
-    return "lora" if words & {"lora", "qlora", "dora"} else "freeze" if words & {"freeze", "frozen"} else ""
+    if "qlora" in words:
+        return "qlora"
+    return "lora" if words & {"lora", "dora"} else "freeze" if words & {"freeze", "frozen"} else ""

@@ -52,7 +52,7 @@ def _expected(d: Diagnosis) -> str:
         return ""
     rate = "" if d.items_per_s is None else f"; observed {_number(d.items_per_s)}{f', {peak_text(d)}' if peak_text(d) else ''}"
     ratio = f": {format_ratio(d.ratio, 3)} of it" if d.ratio is not None else ""
-    predicted = "Expected" if x.predictions else "By published shares of peak"
+    predicted = "Expected" if x.predictions or x.source.startswith("predicted") else "By published shares of peak"
     return f"{predicted} {_number(x.middle)} {word}s/s per device ({_number(x.low)} to {_number(x.high)}){rate}{ratio}."
 
 
