@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from bench.records.record import Measurement
 from bench.statistics import robust
+from estimators.advice import Advice
+from estimators.diagnosis.causes import causes
 from estimators.frozen import frozen
 from reports.rates import all_rates
 
@@ -21,7 +23,7 @@ class WaterfallPart:
         seconds_s: what it adds; None where it is not known, and then `reason` says why. Only `unexplained` may be negative.
         tag: measured, derived, estimated or unavailable; see estimators.spec.Tag.
         reason: how it was had, or why it was not.
-        advice: what to do about it.
+        advice: what to do about it; None for the bound, which nothing is to be done about.
         profiled_s: what torch's profiler measured of the whole class, where it ran.
     """
 
@@ -29,7 +31,7 @@ class WaterfallPart:
     seconds_s: float | None
     tag: str
     reason: str = ""
-    advice: str = ""
+    advice: Advice | None = None
     profiled_s: float | None = None
 
 
@@ -54,7 +56,7 @@ class Waterfall:
         return max(self.parts[1:], key=lambda part: abs(part.seconds_s or 0.0))
 
 
-ADVICE = {
+WHAT_TO_DO = {
     "matmul": "give products more rows (a larger --batch)",
     "attention": "use a fused kernel (--attn sdpa, without dropout), or shorter sequences",
     "memory": "fuse element-wise operators (--compile)",
@@ -65,6 +67,17 @@ ADVICE = {
     "throttling": "raise the power limit or the cooling, or compare only runs at equal clocks",
     UNEXPLAINED: "calibrate again on a quiet machine (python -m bench calibrate), and look for other programs",
 }
+SUSPECTS = {
+    "attention": "implementation",
+    "memory": "implementation",
+    "host": "host_bound_small_model",
+    "data": "data_loader_suspected",
+    "throttling": "throttling",
+    "padding": "padding_counted",
+    UNEXPLAINED: "noisy_machine",
+}
+"""Parts whose time is a suspect of `diagnose`: how it is settled stands with that one."""
+
 FASTER_DTYPE = ", or a dtype that the device multiplies faster (--dtype bf16)"
 NAMES = {
     "matmul": "matrix products, above the bound",
@@ -107,19 +120,26 @@ def waterfall(record: Measurement) -> Waterfall | None:
                 seconds_s=predicted[name] - held,
                 tag="estimated",
                 reason="from the calibration" + (", less the bound's share" if held else ""),
-                advice=ADVICE[name] + (FASTER_DTYPE if name == "matmul" and record.request.dtype == "fp32" else ""),
+                advice=_advice(name, FASTER_DTYPE if name == "matmul" and record.request.dtype == "fp32" else ""),
                 profiled_s=profiled.get(name),
             )
         )
     padding = WaterfallPart(
-        name="padding", seconds_s=0.0, tag="derived", reason="a run makes its rows of one length", advice=ADVICE["padding"]
+        name="padding", seconds_s=0.0, tag="derived", reason="a run makes its rows of one length", advice=_advice("padding")
     )
     parts += [wait, padding, throttling]
     whole_s = step_s + (wait.seconds_s or 0.0)
     rest = whole_s - math.fsum(part.seconds_s or 0.0 for part in parts)
-    parts.append(WaterfallPart(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=ADVICE[UNEXPLAINED]))
+    parts.append(WaterfallPart(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=_advice(UNEXPLAINED)))
     tag = "derived" if wait.seconds_s else reached.tag
     return Waterfall(phase=reached.phase, whole_s=whole_s, tag=tag, parts=tuple(parts))
+
+
+def _advice(name: str, more: str = "") -> Advice:
+    """What to do about a part; where it is a suspect of `diagnose`, by its name and with what settles it."""
+    suspect = SUSPECTS.get(name)
+    check = causes()[suspect].check if suspect else ""
+    return Advice(id=suspect or name, what=WHAT_TO_DO[name] + more, check=check)
 
 
 def _bound_reason(datasheet_s: float | None, bound_s: float | None, covered_s: float) -> str:
@@ -132,7 +152,7 @@ def _bound_reason(datasheet_s: float | None, bound_s: float | None, covered_s: f
 def _data_wait(record: Measurement, step_s: float) -> WaterfallPart:
     """Seconds per step that an epoch takes beyond its steps."""
     epoch, step = record.phase("epoch"), record.phase("train_step")
-    name, advice = "data wait", ADVICE["data"]
+    name, advice = "data wait", _advice("data")
     if epoch is None and record.proof.num_samples is None:
         return WaterfallPart(name=name, seconds_s=0.0, tag="derived", reason="one input, on the device beforehand", advice=advice)
     if epoch is None or step is None or not (epoch.samples_s and epoch.items_per_sample and step.items_per_sample):
@@ -145,7 +165,7 @@ def _data_wait(record: Measurement, step_s: float) -> WaterfallPart:
 def _throttling(record: Measurement, step_s: float) -> WaterfallPart:
     """Seconds that a lower clock cost: the share of samples that found it held down, times how far the mean is below the highest."""
     held, mean, most = (record.power.get(name) for name in ("throttled_fraction", "mean_sm_clock_hz", "max_sm_clock_hz"))
-    advice = ADVICE["throttling"]
+    advice = _advice("throttling")
     if held is None:
         reason = record.unavailable.get("throttled_fraction") or record.unavailable.get("slowdowns") or "no clock was read on this device"
         return WaterfallPart(name="throttling", seconds_s=None, tag="unavailable", reason=reason, advice=advice)

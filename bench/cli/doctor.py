@@ -114,8 +114,8 @@ def table(checked: Sequence[Item]) -> Table:
                 "what": item.what,
                 "found": item.found,
                 "verdict": item.verdict,
-                "cost": item.cost or None,
-                "mend": item.mend or None,
+                "cost": item.advice.worth if item.advice else None,
+                "mend": item.advice.what if item.advice else None,
             }
             for item in checked
         ],

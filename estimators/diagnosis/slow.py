@@ -72,7 +72,14 @@ def _explains(rate: float | None, predicted: float) -> str:
 
 def _of_what_is_unknown(q: DiagnosisQuestion, expected: Expected | None) -> Iterator[SlowSuspect]:
     s = q.setting
-    if q.model is not None and not q.counts_samples and not s.config and s.seq_len is None and q.sequences_per_step is None and not q.layout_text():
+    if (
+        q.model is not None
+        and not q.counts_samples
+        and not s.config
+        and s.seq_len is None
+        and q.sequences_per_step is None
+        and not q.layout_text()
+    ):
         yield SlowSuspect(id="unknown", rate=None, evidence="no layout, batch or length of sequences was given", weight=0.0)
     if expected is not None and not expected.fits:
         yield SlowSuspect(id="cpu_offload", rate=None, evidence="no layout fits into the memory of these devices", weight=0.1)

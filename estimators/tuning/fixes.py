@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from estimators.advice import Advice
 from estimators.errors import RequestError
 from estimators.frozen import frozen, replace
 from estimators.memory.optimizers import optimizer
@@ -11,7 +12,7 @@ from estimators.spec import Hardware
 from estimators.tuning.fit import Verdict, fit
 from estimators.tuning.job import Offload, TuningJob
 from estimators.tuning.step import tuning_step
-from estimators.units import GIBI
+from estimators.units import GIBI, format_bytes, format_ratio
 from estimators.weight_formats import PLAIN
 
 LEAST_BYTES = 2**26
@@ -38,6 +39,15 @@ class Fix:
     verdict: Verdict
     keeps_result: bool
     needs_devices: bool
+
+    @property
+    def advice(self) -> Advice:
+        """The change, what it wins, what it costs, and how to find out."""
+        pace = "" if self.slower is None else f", {format_ratio(self.slower, 3)} times the time"
+        worth = f"{format_bytes(self.won_bytes)} less{pace}"
+        return Advice(
+            id=self.words.partition(":")[0], what=self.words, worth=worth, check=f"python -m bench fit with it says {self.verdict}"
+        )
 
     @property
     def order(self) -> tuple[bool, bool, float, float]:

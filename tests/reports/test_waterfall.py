@@ -10,6 +10,7 @@ import pytest
 
 from bench.records.estimated import Estimated, PartsOfStep, PredictedStep
 from bench.records.record import Measurement, Phase
+from estimators.diagnosis.causes import causes
 from reports.views.records.calibration import check_tables, predicted_tables
 from reports.views.records.waterfall import sentence, waterfall_table, waterfall_tables
 from reports.waterfall import UNEXPLAINED, waterfall
@@ -84,10 +85,20 @@ def test_the_largest_part_gets_the_advice() -> None:
 
 def test_a_faster_dtype_is_advised_only_where_there_is_one() -> None:
     slow = record()
-    advice = {dtype: by_name(dataclasses.replace(slow, request=slow.request.replaced(dtype=dtype))) for dtype in ("fp32", "bf16")}
+    parts = {dtype: by_name(dataclasses.replace(slow, request=slow.request.replaced(dtype=dtype))) for dtype in ("fp32", "bf16")}
     name = "matrix products, above the bound"
-    assert ("--dtype bf16" in advice["fp32"][name].advice, "--dtype bf16" in advice["bf16"][name].advice) == (True, False)
-    assert "--dtype" not in advice["fp32"]["attention"].advice
+    what = {(dtype, part): getattr(found[part].advice, "what", "") for dtype, found in parts.items() for part in (name, "attention")}
+    assert ("--dtype bf16" in what["fp32", name], "--dtype bf16" in what["bf16", name]) == (True, False)
+    assert "--dtype" not in what["fp32", "attention"]
+
+
+def test_a_part_that_diagnose_suspects_is_settled_as_there() -> None:
+    advice = {name: part.advice for name, part in by_name(record()).items()}
+    assert advice["physics bound"] is None
+    for part, cause in {"throttling": "throttling", "data wait": "data_loader_suspected", UNEXPLAINED: "noisy_machine"}.items():
+        found = advice[part]
+        assert found is not None
+        assert (found.id, found.check) == (cause, causes()[cause].check)
 
 
 def test_the_wait_for_data_is_an_epoch_beyond_its_steps() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from estimators.advice import Advice
+
 Verdict = Literal["good", "costs", "untrusted"]
 
 
@@ -27,6 +29,13 @@ class Item:
     verdict: Verdict = "good"
     cost: str = ""
     mend: str = ""
+
+    @property
+    def advice(self) -> Advice | None:
+        """What to do, what is there, what it costs, and how to see that it is gone; None where nothing costs."""
+        if self.verdict == "good":
+            return None
+        return Advice(id=f"{self.group}: {self.what}", what=self.mend, evidence=self.found, worth=self.cost, check="python -m bench doctor")
 
     def __post_init__(self) -> None:
         assert (self.verdict == "good") == (not self.cost), f"{self.what}: a cost goes with a verdict"

@@ -171,7 +171,7 @@ def fixes_table(fixes: Sequence[Fix]) -> Table:
     """What wins memory, by time lost per GiB won."""
     rows: list[dict[str, Value]] = [
         {
-            "change": each.words,
+            "change": each.advice.what,
             "won_bytes": round(each.won_bytes),
             "slower_fraction": each.slower - 1 if each.slower is not None else None,
             "verdict": each.verdict,

@@ -62,9 +62,12 @@ def sentence(breakdown: Waterfall) -> str:
     """What to do about the largest part beside the bound."""
     part = breakdown.largest
     share = abs(part.seconds_s or 0.0) / breakdown.whole_s
+    assert part.advice is not None, "every part beside the bound has one"
+    what, check = part.advice.what, part.advice.check
     if part.name == UNEXPLAINED and (part.seconds_s or 0.0) < 0:
-        return f"The parts are {100 * share:.0f} % more than the step took: the calibration is too slow for it; {part.advice}."
-    return f"The largest part beside the bound is {part.name}, {100 * share:.0f} % of the step: {part.advice}."
+        return f"The parts are {100 * share:.0f} % more than the step took: the calibration is too slow for it; {what}."
+    settled = f" Settled by: {check}." if part.name == UNEXPLAINED and check else ""
+    return f"The largest part beside the bound is {part.name}, {100 * share:.0f} % of the step: {what}.{settled}"
 
 
 def _columns() -> list[Column]:
