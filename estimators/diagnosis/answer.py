@@ -12,10 +12,11 @@ from estimators.diagnosis.evidence import Evidence, Judged, Suspected, Verdict
 from estimators.diagnosis.expected import Expected, expected_of, standing
 from estimators.diagnosis.observed import Missing
 from estimators.diagnosis.question import DiagnosisQuestion
+from estimators.diagnosis.slow import measured_shares
 from estimators.diagnosis.verdict import judge
 from estimators.facts.percentile import Percentile
 from estimators.frozen import field, frozen
-from estimators.units import format_ratio
+from estimators.units import format_fraction, format_ratio
 
 MOST_SUSPECTS = 8
 
@@ -119,8 +120,8 @@ def diagnose(question: DiagnosisQuestion) -> Diagnosis:
         decode=decode,
         comparison=evidence.comparison,
         percentile=None if rate is None else standing(question, counts, rate),
-        missing=(*question.observed.missing, *_missing(question, judged, rate)),
-        suspects=_advice(judged),
+        missing=(*question.observed.missing, *_missing(question, judged, evidence)),
+        suspects=_advice(judged, question),
     )
 
 
@@ -136,10 +137,11 @@ def _share(q: DiagnosisQuestion) -> float | None:
     return None
 
 
-def _advice(judged: Judged) -> tuple[Advice, ...]:
-    """Each cause once."""
+def _advice(judged: Judged, q: DiagnosisQuestion) -> tuple[Advice, ...]:
+    """Each cause once; behind those of the verdict what a file or a trace measured."""
     once: dict[str, Suspected] = {}
-    for suspect in judged.suspects:
+    measured = [Suspected(id=s.id, evidence=s.evidence, saves_fraction=s.saves_fraction) for s in measured_shares(q)]
+    for suspect in (*judged.suspects, *measured):
         once.setdefault(suspect.id, suspect)
     return tuple(_as_advice(suspect) for suspect in list(once.values())[:MOST_SUSPECTS])
 
@@ -147,19 +149,25 @@ def _advice(judged: Judged) -> tuple[Advice, ...]:
 def _as_advice(suspect: Suspected) -> Advice:
     known = causes()[suspect.id]
     worth = f"a factor of {format_ratio(suspect.factor, 3)}" if suspect.factor is not None and known.kind == "miscount" else ""
-    return Advice(id=known.id, what=known.what, evidence=suspect.evidence, worth=worth, check=known.check)
+    if suspect.saves_fraction is not None:
+        worth = f"up to {format_fraction(suspect.saves_fraction)} of the time"
+    return Advice(
+        id=known.id, what=known.what, evidence=suspect.evidence, worth=worth, saves_fraction=suspect.saves_fraction, check=known.check
+    )
 
 
-def _missing(q: DiagnosisQuestion, judged: Judged, rate: float | None) -> list[Missing]:
-    """Facts that would decide, the first of them the one that decides most."""
+def _missing(q: DiagnosisQuestion, judged: Judged, e: Evidence) -> list[Missing]:
+    """Facts that would decide, the first of them the one that decides most; none where another run did."""
     s, main = q.setting, q.main
     found = []
     if main is None:
         return [Missing(what="a figure", why="there is nothing to judge", flag="--tokens-per-s, --mfu, --step-time or a file")]
+    if e.comparison is not None and judged.verdict != "UNKNOWN":
+        return []
     counted = main.quantity in ("peak_flop_per_s", "over_single_node", "reported_over_true", "requests_per_s", "tokens", "steps")
     if q.hardware is None and not (counted and judged.verdict != "UNKNOWN"):
         found.append(Missing(what="the device", why="whose peak it is a share of", flag="--hardware NAME"))
-    if q.model is None and not counted:
+    if q.model is None and e.counts is None and not counted:
         found.append(Missing(what="the model", why="whose FLOP a token has", flag="MODEL, or --config"))
     if q.num_devices is None and main.scope == "job" and not counted:
         found.append(Missing(what="the number of devices", why="which a job's figure is divided by", flag="--gpus NUM"))
@@ -168,6 +176,7 @@ def _missing(q: DiagnosisQuestion, judged: Judged, rate: float | None) -> list[M
     if main.quantity in ("step_time_s", "steps_per_s") and q.sequences_per_step is None and not counted:
         flag = "--batch NUM --grad-accum NUM, or --global-batch NUM"
         found.append(Missing(what="the batch", why="without which a step is no number of tokens", flag=flag))
-    if s.micro_batch is not None and s.accumulation is None and s.global_batch is None and not q.is_decode:
+    timed = any(figure.quantity in ("step_time_s", "steps_per_s", "steps") for figure in q.observed.figures)
+    if timed and s.micro_batch is not None and s.accumulation is None and s.global_batch is None:
         found.append(Missing(what="the accumulation", why="micro-batches of one step", flag="--grad-accum NUM"))
     return found

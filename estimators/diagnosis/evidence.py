@@ -27,11 +27,13 @@ class Suspected:
         id: of causes.csv.
         evidence: in words.
         factor: reported over true; None where the cause has no factor of its own.
+        saves_fraction: of the run's time, what it was measured to take.
     """
 
     id: str
     evidence: str = ""
     factor: float | None = None
+    saves_fraction: float | None = None
 
 
 @frozen

@@ -260,6 +260,17 @@ class OtherRun:
     source: str = ""
 
 
+SHARES: Mapping[str, str] = {
+    "loader": "data_loader_suspected",
+    "exposed communication": "network_or_layout",
+    "idle": "host_bound_small_model",
+    "padding": "padding_counted",
+    "throttled": "throttling",
+}
+"""What a part of a step's time goes into, where a file or a trace tells -> the cause that it is evidence of: waiting for data;
+communication that nothing else runs beside; a device without work that waits for neither; positions without a token; clocks held down."""
+
+
 @frozen
 class Observed:
     """All that is known of one run: what a reader of a file, of a row or of a command line hands to `diagnose`.
@@ -272,7 +283,7 @@ class Observed:
             agree with one another. Figures that are printed and known to be wrong (nanoGPT's MFU on an H100) belong here as printed.
         setting: what the source says of the configuration.
         series: rates over time.
-        shares: of a step's time, such as ``loader``, ``idle``, ``exposed communication`` -> 0 to 1, where a file or a trace tells.
+        shares: of a step's time, 0 to 1, where a file or a trace tells; keys of SHARES.
         others: other runs that it is compared with.
         skipped, missing: what is in no figure, and what is not there.
         read: what was read, in a line, such as ``torchtitan log, 96 of 100 lines``; empty for the user's own words.

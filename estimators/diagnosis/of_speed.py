@@ -153,7 +153,7 @@ def beside_expected(e: Evidence) -> Judged | None:
     if rate > x.high:
         far = (*suspected(found), *suspected(could_be(rate / x.middle, tried, main))) if is_far else ()
         return Judged(verdict="FAST BUT POSSIBLE", suspects=far, reason=said)
-    slow = tuple(Suspected(id=s.id, evidence=s.evidence) for s in slow_suspects(q, x, rate))
+    slow = tuple(Suspected(id=s.id, evidence=s.evidence, saves_fraction=s.saves_fraction) for s in slow_suspects(q, x, rate))
     first = suspected(found) if main.quantity == "mfu_fraction" else ()
     after = () if first else suspected(found)
     if "first steps" in main.includes or main.cumulative:
@@ -170,7 +170,9 @@ def by_share(e: Evidence) -> Judged | None:
     reach = f"{format_fraction(known.low)} to {format_fraction(known.high)}"
     said = f"{format_fraction(e.share)} of peak; published runs on {known.scope} reach {reach}"
     if e.share < slow_share(q.hardware):
-        suspects = tuple(Suspected(id=s.id, evidence=s.evidence) for s in slow_suspects(q, e.expected, None))
+        suspects = tuple(
+            Suspected(id=s.id, evidence=s.evidence, saves_fraction=s.saves_fraction) for s in slow_suspects(q, e.expected, None)
+        )
         if main.quantity == "mfu_fraction":
             suspects = (*suspected(_that_meet(e, slips(q, e.counts, main), main)), *suspects)
         return Judged(verdict="SLOW", suspects=suspects, reason=said)

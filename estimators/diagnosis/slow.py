@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from estimators.diagnosis.compared import NODE, joined_by_pcie
 from estimators.diagnosis.expected import Expected, job_of
+from estimators.diagnosis.observed import SHARES
 from estimators.diagnosis.question import DiagnosisQuestion
 from estimators.errors import RequestError
 from estimators.frozen import frozen, replace
@@ -38,12 +39,14 @@ class SlowSuspect:
         rate: items per second and device that it would bring; None where it may bring any.
         evidence: the figure that it rests on, in words.
         weight: the smaller, the likelier.
+        saves_fraction: of the step's time, what it was measured to take; None where nobody measured it.
     """
 
     id: str
     rate: float | None
     evidence: str
     weight: float
+    saves_fraction: float | None = None
 
 
 def slow_suspects(q: DiagnosisQuestion, expected: Expected | None, rate: float | None) -> list[SlowSuspect]:
@@ -52,7 +55,8 @@ def slow_suspects(q: DiagnosisQuestion, expected: Expected | None, rate: float |
     Args:
         rate: observed, items per second and device.
     """
-    found = [
+    found: list[SlowSuspect] = [*measured_shares(q)]
+    found += [
         *_of_what_is_unknown(q, expected),
         *_of_shape(q, expected, rate),
         *_of_links(q, expected, rate),
@@ -60,6 +64,25 @@ def slow_suspects(q: DiagnosisQuestion, expected: Expected | None, rate: float |
     ]
     found += list(_of_machine(q))
     return sorted(found, key=lambda suspect: suspect.weight)
+
+
+WORTH_SAYING = 0.05
+"""Of a step's time, what is no matter of noise."""
+
+
+def measured_shares(q: DiagnosisQuestion) -> list[SlowSuspect]:
+    """What a file or a trace measured that a step's time goes into, the largest first: before all that is only suspected."""
+    told = [(share, name) for name, share in q.observed.shares.items() if name in SHARES and share >= WORTH_SAYING]
+    return [
+        SlowSuspect(
+            id=SHARES[name],
+            rate=None,
+            evidence=f"{name}: {format_fraction(share)} of the step, measured",
+            weight=-share,
+            saves_fraction=share,
+        )
+        for share, name in sorted(told, reverse=True)
+    ]
 
 
 def _off(rate: float | None, predicted: float | None) -> float:

@@ -144,6 +144,14 @@ def test_without_a_device_nothing_is_assumed_and_the_deciding_fact_is_named() ->
     assert found.missing[0].flag == "--hardware NAME"
 
 
+def test_a_share_of_the_step_that_was_measured_comes_before_what_is_only_suspected() -> None:
+    run = Setting(model="llama-2-7b", hardware="a100-sxm4-80gb", num_devices=8, seq_len=4096)
+    slow = Observed(figures=(figure("tokens_per_s", 900, "device"),), setting=run, shares={"loader": 0.62, "idle": 0.08, "forward": 0.3})
+    found = diagnose(question_of(slow))
+    assert (found.verdict, found.cause_ids[:2]) == ("SLOW", ("data_loader_suspected", "host_bound_small_model"))
+    assert (found.suspects[0].saves_fraction, found.suspects[0].worth) == (0.62, "up to 62.0 % of the time")
+
+
 def test_a_figure_must_be_finite_and_known() -> None:
     with pytest.raises(BadValueError, match="expected a finite number above 0"):
         figure("tokens_per_s", float("nan"))
