@@ -92,7 +92,9 @@ def _add_figures(parser: argparse.ArgumentParser) -> None:
     figures.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="counted in the whole run, such as 5.5B")
     figures.add_argument("--steps", type=arguments.count("steps"), metavar="NUM", help="optimizer steps of the whole run")
     figures.add_argument("--mfu", type=_share, metavar="SHARE", help="as printed, such as 0.15 or 15%%; above 1 is taken, and judged")
-    figures.add_argument("--tflops", type=_flop_rate, dest="flop_per_s", metavar="NUM", help="TFLOP/s as printed, such as 168")
+    figures.add_argument(
+        "--tflops", "--flop-per-s", type=_flop_rate, dest="flop_per_s", metavar="NUM", help="TFLOP/s as printed, such as 168, or 0.168P"
+    )
     figures.add_argument("--per", choices=tuple(PER), help="what a rate is of: one gpu, or the whole job; a request of a server")
     other = parser.add_argument_group("another run to compare with")
     other.add_argument("--against", metavar="VALUE", help="the same figure of another run, in the same unit")

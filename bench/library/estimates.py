@@ -293,7 +293,7 @@ def diagnose(
     tokens: Number | None = None,
     steps: Number | None = None,
     mfu: Number | None = None,
-    tflops: Number | None = None,
+    flop_per_s: Number | None = None,
     per: str | None = None,
     against: Number | None = None,
     against_gpus: Number | None = None,
