@@ -66,8 +66,8 @@ def answer_of(options: Options, model: Model, entry: ModelEntry | None, *, work:
 
 
 def _around(question: Question, answer: TrainingEstimate) -> list[Table]:
-    """What fills a device, more devices, what moves it, published runs; nothing where no step is predicted."""
-    if answer.predicted is None:
+    """What fills a device, more devices, what moves it, published runs; nothing where no step is predicted, or no tokens are given."""
+    if answer.predicted is None or question.tokens is None:
         return []
     from bench.cli.outlook import around_tables, held_tables
     from estimators.training.layouts.outlook import held

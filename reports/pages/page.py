@@ -22,7 +22,7 @@ from estimators.errors import MissingPackageError
 from estimators.printable import printable
 from reports.drawing import DARK
 from reports.lines import natural_widths
-from reports.pages.picture import Picture
+from reports.pages.picture import WIDTH_IN, Picture
 from reports.render import html_table, wordy_columns
 from reports.screen import Screen
 from reports.table import Table
@@ -40,7 +40,8 @@ h1 {{ font-size: 1.4rem; line-height: 1.3; margin: 0 0 .5rem; }}
 h2 {{ font-size: 1.02rem; margin: 2rem 0 .2rem; }} p {{ margin: .25rem 0; }}
 a {{ color: inherit; }} .doubt {{ color: var(--doubt); }} .soft, figcaption, th small {{ color: var(--soft); }}
 .pictures {{ columns: 2 30rem; column-gap: 1.4rem; margin: 1.2rem 0; }}
-figure {{ margin: 0 0 1.2rem; break-inside: avoid; }} figure svg {{ width: 100%; max-width: 36rem; height: auto; display: block; }}
+figure {{ margin: 0 0 1.2rem; break-inside: avoid; }} figure.broad {{ column-span: all; }}
+figure svg {{ width: 100%; max-width: 36rem; height: auto; display: block; }} figure.broad svg {{ max-width: 60rem; }}
 figure svg text {{ fill: currentColor; }} figcaption {{ font-size: .85rem; }}
 div.wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }}
@@ -144,11 +145,16 @@ def _shown(pictures: Sequence[Picture], tables: Sequence[Table], data: Sequence[
         return []
     places = {table.key: place for place, table in enumerate(tables)}
     figures = [
-        f'<figure aria-label="{_text(picture.title)}">{_inline(svg)}'
+        f'<figure{_broad(picture)} aria-label="{_text(picture.title)}">{_inline(svg)}'
         f"<figcaption>figures: {_named(picture.table_in([*tables, *data]), places.get(picture.table))}</figcaption></figure>"
         for picture, svg in drawings
     ]
     return ['<div class="pictures">', *figures, "</div>"]
+
+
+def _broad(picture: Picture) -> str:
+    """A picture that is wider than the usual one stands across both columns."""
+    return ' class="broad"' if picture.width_in > WIDTH_IN else ""
 
 
 def _named(table: Table, place: int | None) -> str:

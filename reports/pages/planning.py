@@ -58,6 +58,12 @@ def _held(table: Table) -> list[Picture]:
     return [Picture(title=title, table="held", draw=draw_held, better="fits", height_in=2.6 + 0.35 * min(len(table.rows), MOST_NAMED))]
 
 
+def _steps_memory(table: Table) -> list[Picture]:
+    uses = {row["use"] for row in table.rows}
+    title, better = f"{table.title}, by use and part", "fits" if table.facts["device_memory_bytes"] else ""
+    return [Picture(title=title, table="memory", draw=draw_steps_memory, better=better, height_in=2.4 + 0.45 * len(uses))]
+
+
 def _knobs(table: Table) -> list[Picture]:
     return [Picture(title=table.title, table="knobs", draw=draw_knobs, better="left", height_in=_height(len(table.rows)))]
 
@@ -76,6 +82,7 @@ PICTURES: dict[str, Callable[[Table], list[Picture]]] = {
     "devices": _offers,
     "training": lambda table: [*_offers(table), *_spans(table)] if "hardware" in {column.key for column in table.columns} else [],
     "held": _held,
+    "memory": _steps_memory,
     "knobs": _knobs,
     "near_runs": _near,
 }
@@ -161,6 +168,20 @@ def draw_held(figure: Any, table: Table) -> None:
     bars = [
         Bar(name=row["hardware"], parts=[(name, row[key] or 0.0) for key, name in parts.items()], limit=row["device_memory"])
         for row in rows
+    ]
+    draw_stack(figure, bars, format_bytes)
+
+
+def draw_steps_memory(figure: Any, table: Table) -> None:
+    """A bar for each use."""
+    rows: Sequence[Row] = table.rows
+    bars = [
+        Bar(
+            name=use,
+            parts=[(row["part"], row["memory_bytes"]) for row in rows if row["use"] == use and row["part"] != "total"],
+            limit=table.facts["device_memory_bytes"],
+        )
+        for use in dict.fromkeys(row["use"] for row in rows)
     ]
     draw_stack(figure, bars, format_bytes)
 

@@ -20,13 +20,13 @@ class Bar:
     Attributes:
         name: of the device, empty where there is one.
         parts: names and bytes, in the order in which they lie; one of no size is left out.
-        limit: bytes that the device holds.
+        limit: bytes that the device holds; None where no device is asked about.
         spread: a part, the least and the most that it may have.
     """
 
     name: str
     parts: Sequence[tuple[str, float]]
-    limit: float
+    limit: float | None
     spread: tuple[str, float, float] | None = None
 
 
@@ -40,7 +40,7 @@ def draw_stack(figure: Any, bars: Sequence[Bar], text: Callable[[float], str]) -
     names = list(dict.fromkeys(part for bar in bars for part, size in bar.parts if size > 0 and part != FREE))
     looks = {part: (COLOURS[at % len(COLOURS)], HATCHES[at % len(HATCHES)]) for at, part in enumerate(names)} | {FREE: (FAINT, "")}
     said: set[str] = set()
-    ends = [bar.limit for bar in bars]
+    ends = [bar.limit for bar in bars if bar.limit is not None]
     for place, bar in enumerate(bars):
         begun = 0.0
         for part, size in bar.parts:
@@ -56,6 +56,8 @@ def draw_stack(figure: Any, bars: Sequence[Bar], text: Callable[[float], str]) -
             begun += size
             said.add(part)
         ends.append(begun)
+        if bar.limit is None:
+            continue
         label = f"the device holds {text(bar.limit)}" if len(bars) == 1 else None if place else "the device holds"
         axes.plot([bar.limit, bar.limit], [place - 0.42, place + 0.42], color=INK, linewidth=2.2, label=label)
     named(axes, [bar.name for bar in bars])

@@ -22,7 +22,8 @@ def memory_table(answer: StepsAnswer) -> Table:
     name, hardware = answer.question.model.name, answer.question.hardware
     uses = _uses(answer)
     rows: list[dict[str, Value]] = []
-    conditions, facts = [], {}
+    conditions: list[str] = []
+    facts: dict[str, int | None] = {"device_memory_bytes": hardware.memory_bytes if hardware else None}
     for use, (condition, parts) in uses.items():
         conditions.append(f"{use}: {condition}")
         total = sum(parts.values())
@@ -53,6 +54,7 @@ def memory_table(answer: StepsAnswer) -> Table:
         notes=_notes(answer, {row["part"] for row in rows}),
         facts=facts,
         key="memory",
+        kind="estimated",
     )
 
 
