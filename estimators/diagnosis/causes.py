@@ -181,8 +181,10 @@ def _of_counts(q: DiagnosisQuestion, counts: Counts | None, figure: Figure) -> I
     if counts is None or figure.quantity not in ("mfu_fraction", "flop_per_s"):
         return
     usual = counts.usual
-    yield Slip(id="total_for_active", factor=counts.all_experts / usual, how="every expert as used")
-    yield Slip(id="frozen_counted", factor=counts.all_trained / usual, how="every weight as trained")
+    if counts.all_experts > counts.full:
+        yield Slip(id="total_for_active", factor=counts.all_experts / usual, how="every expert as used")
+    if counts.all_trained > counts.full:
+        yield Slip(id="frozen_counted", factor=counts.all_trained / usual, how="every weight as trained")
     if q.setting.recompute != "none":
         how = "the layers' forward pass twice"
         yield Slip(id="recompute_counted", factor=counts.hardware / usual, how=how, sure=q.setting.recompute == "full")

@@ -81,7 +81,7 @@ def expected_of(q: DiagnosisQuestion, counts: Counts | None) -> Expected | None:
         return _of_samples(q.hardware, q.peak_flop_per_s, counts)
     if not (q.num_devices and not why_not_predicted(q.model, q.item_tokens)):
         return _published(q, counts)
-    found = list(_predictions(q))
+    found = list(_predictions(q)) or list(_of_others(q))
     if not found:
         return _published(q, counts, fits=False)
     lows, highs = zip(*(_ends(each) for each in found), strict=True)
@@ -130,6 +130,13 @@ def _predictions(q: DiagnosisQuestion) -> Iterator[Prediction]:
         return
     for stack_id in _softwares(q):
         yield from _of_software(q, stack_id)
+
+
+def _of_others(q: DiagnosisQuestion) -> Iterator[Prediction]:
+    """The same where the software that was named, as it is known here, does not run the stated layout."""
+    if q.method == FULL and not q.stack_id:
+        for stack_id in USUAL:
+            yield from _of_software(q, stack_id)
 
 
 def _of_software(q: DiagnosisQuestion, stack_id: str, method: TrainingMethod | None = None) -> Iterator[Prediction]:

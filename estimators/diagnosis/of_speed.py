@@ -81,10 +81,11 @@ def _tie(found: Sequence[Explained]) -> bool:
     return len(found) > 1 and found[1].slip.sure == found[0].slip.sure
 
 
-def _that_meet(e: Evidence, tried: Sequence[Slip], figure: Figure) -> list[Explained]:
+def _that_meet(e: Evidence, tried: Sequence[Slip], figure: Figure, *, wide: bool = False) -> list[Explained]:
     """Slips after which the figure lies within SPREADS of the prediction, the nearest first.
 
-    Of what is too fast, also those after which it lies among the published runs.
+    Args:
+        wide: also those after which it lies among the published runs, as it may: of what is too fast always.
     """
     interval = _interval(e)
     if interval is None:
@@ -93,7 +94,7 @@ def _that_meet(e: Evidence, tried: Sequence[Slip], figure: Figure) -> list[Expla
     below, above = low, high
     if e.expected is not None and e.expected.predictions:
         below, above = (middle * (end / middle) ** (SPREADS / OF_80) for end in (low, high))
-        below = min(below, e.expected.low) if value > high else below
+        below = min(below, e.expected.low) if wide or value > high else below
     near = []
     for slip in tried:
         if slip.factor is None or slip.id == "decimal_slip" or not below <= value / slip.factor <= above:
@@ -150,12 +151,14 @@ def beside_expected(e: Evidence) -> Judged | None:
             corrected=corrected_by(main, claimed[0].slip),
             ties=_tie(found),
         )
+    listed = _that_meet(e, tried, main, wide=True)
+    sure, unsure = ([each for each in listed if each.slip.sure is said_so] for said_so in (True, False))
     if rate > x.high:
-        far = (*suspected(found), *suspected(could_be(rate / x.middle, tried, main))) if is_far else ()
-        return Judged(verdict="FAST BUT POSSIBLE", suspects=far, reason=said)
+        far = suspected([*unsure, *could_be(rate / x.middle, tried, main)]) if is_far else ()
+        return Judged(verdict="FAST BUT POSSIBLE", suspects=(*suspected(sure), *far), reason=said)
     slow = tuple(Suspected(id=s.id, evidence=s.evidence, saves_fraction=s.saves_fraction) for s in slow_suspects(q, x, rate))
-    first = suspected(found) if main.quantity == "mfu_fraction" else ()
-    after = () if first else suspected(found)
+    counted = main.quantity == "mfu_fraction"  # a utilization is slow by its peak as often as by its run
+    first, after = suspected([*sure, *unsure] if counted else sure), suspected([] if counted else unsure)
     if "first steps" in main.includes or main.cumulative:
         first = (*first, Suspected(id="first_step_included", evidence="the mean is over all steps"))
     return Judged(verdict="SLOW", suspects=(*first, *slow, *after), reason=said)

@@ -93,7 +93,7 @@ def _choices(row: PublishedThroughput, draw: random.Random) -> Iterator[tuple[st
         yield "tp_counted", float(degree), "tokens_per_s", Setting(tp=degree)
         yield "cp_counted", float(degree), "tokens_per_s", Setting(cp=degree)
     passes = draw.choice((2, 4, 8))
-    yield "micro_batch_only", 1 / passes, "tokens_per_s", Setting(micro_batch=1, accumulation=passes)
+    yield "micro_batch_only", 1 / passes, "tokens_per_s", Setting(accumulation=passes)
     yield "sparse_peak", 0.5, "mfu_fraction", Setting()
     own = device.peak(row.dtype)
     other = hardware(draw.choice([name for name in FALLBACKS if hardware(name).peak("fp16") != own]))
