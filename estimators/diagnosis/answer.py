@@ -119,7 +119,7 @@ def diagnose(question: DiagnosisQuestion) -> Diagnosis:
         expected=expected,
         decode=decode,
         comparison=evidence.comparison,
-        percentile=None if rate is None else standing(question, counts, rate),
+        percentile=None if rate is None or (least or 0) > 1 else standing(question, counts, rate),
         missing=(*question.observed.missing, *_missing(question, judged, evidence)),
         suspects=_advice(judged, question),
     )

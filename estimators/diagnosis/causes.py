@@ -139,6 +139,11 @@ def _of_peaks(q: DiagnosisQuestion, figure: Figure) -> Iterator[Slip]:
     yield Slip(id="sparse_peak", factor=2.0 if direct else 0.5, how="2:4 sparsity", sure=False)
     if not direct and (known := known_peak(q)) is not None:
         yield Slip(id="wrong_peak", factor=own / known, how=f"{q.setting.software} divides by {format_flop_rate(known, 4)}")
+    sixteen = device.peak_flop_per_s.get("bf16") or device.peak_flop_per_s.get("fp16")
+    if not direct and q.dtype not in ("bf16", "fp16") and sixteen and q.setting.dtype:
+        yield Slip(
+            id="wrong_peak", factor=own / sixteen, how=f"{format_flop_rate(sixteen, 4)}, its own in 16 bits, of products in {q.dtype}"
+        )
     for peak, other in _other_peaks(device, q.dtype):
         variant = _product_of(other) == _product_of(device)
         factor = peak / own if direct else own / peak

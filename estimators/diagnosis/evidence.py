@@ -91,4 +91,4 @@ def suspected(found: Sequence[Explained]) -> tuple[Suspected, ...]:
 def _evidence(each: Explained) -> str:
     if each.slip.factor is None:
         return each.slip.how
-    return f"{each.slip.how}: a factor of {format_ratio(each.slip.factor)}, which meets it to {format_fraction(abs(each.off), 2)}"
+    return f"{each.slip.how}: a factor of {format_ratio(each.slip.factor)}; without it {format_fraction(abs(each.off), 2)} off"

@@ -106,9 +106,9 @@ def _ends(prediction: Prediction) -> tuple[float, float]:
 
 
 def _is_decided(q: DiagnosisQuestion) -> bool:
-    """Whether the layout, its micro-batch and the software are stated."""
+    """Whether the layout, its micro-batch and the software are stated; what else a layout has is then as `--layout` takes it."""
     s = q.setting
-    return bool(q.stack_id and s.micro_batch and (s.zero is not None or s.tp or s.pp) and s.recompute)
+    return bool(q.stack_id and s.micro_batch and (s.zero is not None or s.tp or s.pp or s.dp))
 
 
 def _softwares(q: DiagnosisQuestion) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def _main(record: Record) -> Figure:
     includes: tuple[Included, ...] = ("padding",) if "padding included" in words else ()
     includes += ("first steps",) if re.search(r"\bmean over all\b|\bsince (?:the )?start\b|\bcumulative\b", words) else ()
     includes += ("recomputation",) if name == "hfu" else ()
-    value *= SIZES.get(record.text("unit").casefold(), 1.0)
+    value *= 1.0 if name == "gpu_hours" else SIZES.get(record.text("unit").casefold(), 1.0)
     devices = record.whole("num_gpus") or 1
     if words.startswith("per node"):
         value /= min(devices, GPUS_OF_A_NODE)
