@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bench.records.record import Measurement
 from bench.statistics import robust
 from estimators.advice import Advice
-from estimators.diagnosis.causes import causes
+from estimators.facts.causes import causes
 from estimators.frozen import frozen
 from reports.rates import all_rates
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from estimators.advice import Advice
 from estimators.diagnosis.arithmetic import Check, checks, rates
-from estimators.diagnosis.causes import causes
 from estimators.diagnosis.compared import Comparison, compared
 from estimators.diagnosis.counts import Counts, counts_of
 from estimators.diagnosis.decoding import DecodeExpected, decode_expected
@@ -14,6 +13,7 @@ from estimators.diagnosis.observed import Missing
 from estimators.diagnosis.question import DiagnosisQuestion
 from estimators.diagnosis.slow import measured_shares
 from estimators.diagnosis.verdict import judge
+from estimators.facts.causes import causes
 from estimators.facts.percentile import Percentile
 from estimators.frozen import field, frozen
 from estimators.units import format_fraction, format_ratio

@@ -1,4 +1,4 @@
-"""Causes by name, and slips of counting: each is a factor on the reported figure that the run's configuration can produce.
+"""Slips of counting: each is a cause with a factor on the reported figure that the run's configuration can produce.
 
 Only what the configuration can produce is tried. A slip is claimed where the figure divided by its factor meets what the run's other
 figures make of it, or the expected interval; where two meet it alike both are said, with what separates them.
@@ -14,43 +14,12 @@ from collections.abc import Iterable, Iterator
 from estimators.diagnosis.counts import Counts
 from estimators.diagnosis.observed import COUNTS, RATES, TIMES, Figure
 from estimators.diagnosis.question import DiagnosisQuestion
-from estimators.facts import data
+from estimators.facts.causes import causes
 from estimators.facts.registry import hardware, hardware_ids
 from estimators.facts.tool_conventions import peak_of
 from estimators.frozen import frozen
 from estimators.spec import Hardware
 from estimators.units import format_duration, format_flop_rate, format_int
-
-COLUMNS = ("id", "kind", "what", "check")
-KINDS = ("miscount", "physics", "slow", "fine")
-
-
-@frozen
-class Cause:
-    """One row of causes.csv.
-
-    Attributes:
-        kind: miscount (the figure is wrong), physics, slow (the run is), fine (neither).
-        what: in a sentence.
-        check: the one command or experiment that settles it.
-    """
-
-    id: str
-    kind: str
-    what: str
-    check: str
-
-
-@functools.cache
-def causes() -> dict[str, Cause]:
-    """Every cause by id, in the order of causes.csv, which is that in which equals are named."""
-    rows = data.read_rows(data.file("causes.csv"), COLUMNS)
-    return {
-        row.text("id"): Cause(
-            id=row.text("id"), kind=row.text("kind", choices=KINDS), what=row.text("what"), check=row.optional_text("check")
-        )
-        for row in rows
-    }
 
 
 @frozen

@@ -10,7 +10,7 @@ import pytest
 
 from bench.records.estimated import Estimated, PartsOfStep, PredictedStep
 from bench.records.record import Measurement, Phase
-from estimators.diagnosis.causes import causes
+from estimators.facts.causes import causes
 from reports.views.records.calibration import check_tables, predicted_tables
 from reports.views.records.waterfall import sentence, waterfall_table, waterfall_tables
 from reports.waterfall import UNEXPLAINED, waterfall

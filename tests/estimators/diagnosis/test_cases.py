@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from estimators.diagnosis.causes import causes
 from estimators.errors import BadValueError
+from estimators.facts.causes import causes
 from estimators.validation.diagnosis_mutations import mutated
 from estimators.validation.diagnosis_mutations import score_of as mutation_score
 from estimators.validation.diagnosis_score import diagnosed, score_of
