@@ -1,7 +1,6 @@
 """What is estimated and needs no torch: estimate, plan, fit, serve, compare_hardware, check_claim, diagnose, show.
 
-Every function takes the options of its verb as keywords, with the words of the command line ('2T', '30d', '50GB/s') or plain
-numbers, and raises estimators.errors.RequestError for a wrong request and PhysicsError for an impossible figure.
+Each takes its verb's options as keywords, in words ('2T', '30d') or numbers; it raises RequestError, or PhysicsError (estimators.errors).
 """
 
 from __future__ import annotations
