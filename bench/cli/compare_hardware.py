@@ -73,8 +73,10 @@ def run(options: Options, out: Output) -> int:
     else:
         first = training_table(answer.at_utilization)
         explained = _explanations(answer, arguments.model_option(options)) if options.explain else []
-    screen = hardware_screen(answer, first, more=arguments.explain_more(options.explain), asked=explained)
-    tables = [first, *held, *(_filled(question, answer) if options.outlook or out.draws else []), *explained]
+    filled = _filled(question, answer) if options.outlook or out.draws else []
+    asked = [*(filled if options.outlook else []), *explained]
+    screen = hardware_screen(answer, first, more=arguments.explain_more(options.explain), asked=asked)
+    tables = [first, *held, *filled, *explained]
     tables = arguments.with_all_facts(tables) if answer.predicted else tables
     out.emit(tables, screen, planning_pictures(tables))
     return 0

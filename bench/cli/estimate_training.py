@@ -61,7 +61,7 @@ def answer_of(options: Options, model: Model, entry: ModelEntry | None, *, work:
 
         explained = [explain_estimate(answer, model_option=arguments.model_option(options), whole=options.tokens is not None)]
     around = _around(question, answer) if options.outlook else []
-    screen = estimate_screen(answer, shown, more=arguments.explain_more(options.explain), asked=explained)
+    screen = estimate_screen(answer, shown, more=arguments.explain_more(options.explain), asked=[*around, *explained])
     return arguments.with_all_facts([*shown, *around, *explained]), screen
 
 

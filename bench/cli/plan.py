@@ -163,7 +163,8 @@ def run(options: Options, out: Output) -> int:
 
     around = _around(answer) if options.outlook or out.draws else []
     tables = arguments.with_all_facts([*plan_tables(answer), *around])
-    out.emit(tables, plan_screen(answer, tables), planning_pictures(tables))
+    screen = replace(plan_screen(answer, tables), asked=around if options.outlook else ())
+    out.emit(tables, screen, planning_pictures(tables))
     return 0
 
 
