@@ -52,7 +52,7 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
         Column(key="params", header="Parameters", format=units.format_count, align="right"),
         Column(key="what", header="What"),
         Column(key="flop", header="FLOP (full)", format=units.format_flop, align="right"),
-        Column(key="time_s", header="Time", format=_long_duration, align="right"),
+        Column(key="time_s", header="Time", format=long_duration, align="right"),
         Column(key="tag", header="Kind"),
         Column(key="items_per_s", header="Items/s", format=format_rate, align="right"),
         Column(key="mfu_fraction", header="MFU", format=units.format_fraction, align="right"),
@@ -60,6 +60,7 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
         Column(key="train_loss", header="Train loss", format=_loss, align="right"),
         Column(key="heldout_loss", header="Held-out loss", format=_loss, align="right"),
         Column(key="checks", header="Checks"),
+        Column(key="train_days", header="Training days", raw=True),
         Column(key="dtype", header="Dtype", raw=True),
         Column(key="weights", header="Weights", raw=True),
         Column(key="status", header="Status", raw=True),
@@ -94,7 +95,12 @@ def _demand_one_method(records: Sequence[Measurement]) -> None:
 def _row(record: Measurement) -> dict[str, Value]:
     asked, params = record.request, record.estimate.params
     row: dict[str, Value] = {"model": asked.model, "params": params, "run_id": record.run_id, "status": record.status}
-    row |= {"status_reason": record.status_reason or None, "dtype": asked.dtype, "weights": asked.weights_label}
+    row |= {
+        "train_days": asked.train_days,
+        "status_reason": record.status_reason or None,
+        "dtype": asked.dtype,
+        "weights": asked.weights_label,
+    }
     if asked.task == "estimate":
         row["what"] = "whole training" + (f", {units.format_count(asked.tokens)} tokens" if asked.tokens is not None else "")
         row |= {"flop": record.estimate.training_flop, "time_s": record.estimate.time_at_ceiling_s, "tag": "estimated"}
@@ -177,7 +183,8 @@ def _notes(records: Sequence[Measurement]) -> list[str]:
     return notes
 
 
-def _long_duration(seconds: float) -> str:
+def long_duration(seconds: float) -> str:
+    """Years where there are two and more."""
     years = seconds / units.DAY_S / DAYS_PER_YEAR
     return f"{units.format_count(years)} years" if years >= 2 else units.format_duration(seconds)
 

@@ -99,7 +99,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     from bench.workloads.language import task as language_task
     from bench.workloads.serving import task as serving_task
 
-    def ceilings(draft: Draft, *_: Any) -> None:
+    def ceilings(draft: Draft, *_: Any, **__: Any) -> None:
         draft.ceilings.extend(CEILINGS)
 
     for task in (article_task, language_task):

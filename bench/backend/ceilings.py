@@ -24,6 +24,8 @@ _SQUARE = {"cpu": (512, 1024, 2048, 4096), "cuda": (2048, 4096, 8192, 16384), "m
 _LAYER = {"cpu": ((512, 10240, 2560), (512, 2560, 10240)), "cuda": ((8192, 10240, 2560), (8192, 28672, 8192)), "mps": ((2048, 4096, 1024),)}
 """(m, n, k) of linear layers of language models: m tokens through n x k weights."""
 
+BRIEF_S = 1.0
+
 _COLUMNS = 2**13
 _FINALISTS, _LEAST_SAMPLES, _MOST_SAMPLES = 2, 5, 50
 
@@ -61,6 +63,16 @@ def bandwidth_ceiling(device: Device, max_time_s: float = 3.0) -> Ceiling:
     """
     num_bytes = working_set_bytes(device)
     return _best("bandwidth", "fp32", device, _streams(num_bytes, device), max_time_s)
+
+
+@functools.cache
+def brief_ceilings(device: Device, dtype_name: str) -> tuple[Ceiling, Ceiling]:
+    """Both, in a second each and once per process: for steps so short that they are a thousandth of either, whatever its last digits.
+
+    Raises:
+        UnavailableError: see matmul_ceiling.
+    """
+    return matmul_ceiling(device, dtype_name, BRIEF_S), bandwidth_ceiling(device, BRIEF_S)
 
 
 def working_set_bytes(device: Device) -> int:

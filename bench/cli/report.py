@@ -2,6 +2,7 @@
 
 python -m bench report runs/
 python -m bench report runs/ --format csv --output journey.csv
+python -m bench report runs/ --output journey.html
 python -m bench report runs/20260101T120000.000Z-phi-2-generate-1-abcd1234.json
 """
 
@@ -13,6 +14,8 @@ from pathlib import Path
 from bench import streams
 from bench.cli.output import Output
 from estimators.frozen import frozen, replace
+
+HAS_PICTURES = True
 
 
 @frozen
@@ -38,16 +41,18 @@ def run(options: Options, out: Output) -> int:
     records, problems = read_folder(options.folder)
     for problem in problems:
         streams.remark(f"warning: {' '.join(problem.split())}")
+    from reports.pages.learner import learner_pictures
     from reports.summary import details, num_failed, tables
+    from reports.views.records.learner import learner_tables
     from reports.views.records.records_screen import records_screen
 
     one = not options.folder.is_dir()
-    shown = details(records[0]) if one else tables(records)
+    shown = details(records[0]) if one else [*tables(records), *learner_tables(records)]
     screen = records_screen(records, shown, one=one)
     if options.waterfall:
         from reports.views.records.waterfall import waterfall_tables
 
         asked = waterfall_tables(records)
         shown, screen = [*shown, *asked], replace(screen, asked=asked)
-    out.emit(shown, screen)
+    out.emit(shown, screen, learner_pictures(shown) if out.draws else ())
     return 1 if num_failed(records) else 0

@@ -15,21 +15,20 @@ One that answers:        python -m bench run --endpoint http://127.0.0.1:8000/v1
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import streams
-from bench.cli import names, run_endpoint, run_repeats
+from bench.cli import article_options, names, run_endpoint, run_repeats, run_suite
 from bench.cli.arguments import count, positive, share, targets
 from bench.cli.output import Output
 from bench.cli.sequences import add_image_size, batch_size, length
 from bench.machine.ranks import say
 from bench.records.request import ALL_TASKS, CACHES, SERVING, Request
 from bench.sampling import presets
-from estimators.errors import BadValueError, NoOpTableError, SixndError, UnavailableError, UnknownNameError
+from estimators.errors import BadValueError, NoOpTableError, UnavailableError, UnknownNameError
 from estimators.frozen import frozen, replace
 from estimators.parsing import MAX_LENGTH
 from estimators.samples import MAX_IMAGES, Image
@@ -38,7 +37,6 @@ from estimators.weight_formats import WeightFormat, weight_format
 
 if TYPE_CHECKING:
     from bench.records.calibration import Calibration
-    from bench.records.record import Measurement
 
 DEFAULT_OUT = "runs"
 RECOMPUTE = ("none", "full")
@@ -86,6 +84,7 @@ class Options:
     neurons: int | None
     hidden_layers: int | None
     days: int | None
+    train_days: int | None
     data: str | None
     num_requests: int | None
     concurrency: int | None
@@ -164,13 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help="of data, weights, stand-in tokens; 0 by default",
     )
-    training = parser.add_argument_group("hyper-parameters of the article's models")
-    training.add_argument("--epochs", type=count("epochs", maximum=10**9), metavar="NUM", help="passes over the training data")
-    training.add_argument("--learning-rate", type=positive("learning-rate", 1000), metavar="RATE", help="of the optimizer")
-    training.add_argument("--neurons", type=count("neurons", maximum=10**9), metavar="NUM", help="per hidden layer")
-    training.add_argument("--hidden-layers", type=count("hidden-layers", maximum=10**9), metavar="NUM", help="how many")
-    training.add_argument("--days", type=count("days", maximum=10**9), metavar="NUM", help="days that a deep network looks back on")
-    training.add_argument("--data", metavar="FILE", help="your own views.csv (date,views) or spam.csv; synthetic data otherwise")
+    article_options.add_arguments(parser)
     load = parser.add_argument_group("a server under load, of --task serve")
     load.add_argument(
         "--requests", type=count("requests", maximum=10**6), dest="num_requests", metavar="NUM", help="sent in all; three rounds by default"
@@ -227,8 +220,16 @@ def run(options: Options, out: Output) -> int:
     start_promised_ranks()
     repeats = run_repeats.num_repeats(options.repeats, options.preset, is_suite=options.suite is not None)
     if options.suite is not None:
-        return _run_suite(options.suite, options, out)
+        return run_suite.run(
+            options.suite,
+            partial(_request, options),
+            calibration_of=partial(_calibration, options),
+            folder=options.out,
+            waterfall=options.waterfall,
+            out=out,
+        )
     request, hub_id = _request(options)
+    say(f"{request.model}: {article_options.promise(request)}")
     if repeats > 1:
         return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=say)
     from bench.runs.measure import Interrupted, keeps, measure
@@ -324,6 +325,7 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
         hidden_layers=options.hidden_layers,
         neurons=options.neurons,
         days=options.days,
+        train_days=options.train_days,
         data=options.data,
         seed=options.seed,
         prompt=options.prompt,
@@ -345,37 +347,3 @@ def _usual_task(name: str, config: dict[str, Any], options: Options) -> str:
     with suppress(NoOpTableError):  # which is said when the run is decided
         return "generate" if isinstance(model_from_config(config, name), Decoder) else "train"
     return "generate"
-
-
-def _run_suite(name: str, options: Options, out: Output) -> int:
-    from bench.machine.ranks import is_main
-    from bench.runs.suites import SUITES, estimate_only
-
-    if name not in SUITES:
-        raise UnknownNameError("suite", name, SUITES, "python -m bench list suites")
-    suite = SUITES[name]
-    from bench.runs.measure import measure
-    from reports import summary
-    from reports.views.records.records_screen import journey_screen
-    from reports.views.records.waterfall import waterfall_tables
-
-    records: list[Measurement] = []
-    refused: list[str] = []
-    for planned in suite.runs:
-        request, hub_id = _request(options, planned.model)
-        request = dataclasses.replace(request, **planned.changes)
-        try:
-            records.append(measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options)))
-        except SixndError as error:
-            refused.append(f"{planned.model}: {error}")
-            say(f"{planned.model} was left out: {error}")
-    if not is_main():
-        return 0
-    records += [estimate_only(model, tokens, records, options.out) for model, tokens in suite.estimated]
-    asked = waterfall_tables(records) if options.waterfall else []
-    shown = summary.tables(records)
-    out.emit([*shown, *asked], replace(journey_screen(records, shown), asked=asked))
-    for line in refused:
-        streams.remark(f"error: {line}")
-    say(f"records: {options.out}/")
-    return 1 if refused or summary.num_failed(records) else 0

@@ -47,6 +47,7 @@ def measure(
     neurons: Number | None = None,
     hidden_layers: Number | None = None,
     days: Number | None = None,
+    train_days: Number | None = None,
     data: Path | None = None,
     requests: Number | None = None,
     concurrency: Number | None = None,

@@ -67,14 +67,14 @@ def collect(argv: Sequence[str] | None = None) -> Environment:
     """The environment as a record keeps it.
 
     Args:
-        argv: the command line; None takes this process's own.
+        argv: the command line; None takes this process's own. Where the checkout lies is left out.
 
     Returns:
         Groups of figures; where one could not be had it is None and `unavailable` says why, by dotted name.
     """
     unavailable: dict[str, str] = {}
     return Environment(
-        argv=tuple(redacted(part) for part in (sys.argv if argv is None else argv)),
+        argv=tuple(redacted(part.removeprefix(f"{PROJECT}{os.sep}")) for part in (sys.argv if argv is None else argv)),
         variables={name: redacted(os.environ[name]) for name in VARIABLES if name in os.environ},
         system=platform.platform(),
         python=f"{platform.python_implementation()} {platform.python_version()}",

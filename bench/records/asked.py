@@ -85,6 +85,7 @@ class Asked(Part):
     hidden_layers: int | None = None
     neurons: int | None = None
     days: int | None = None
+    train_days: int | None = None
     data: str | None = None
     seed: int = 0
     prompt: str | None = None

@@ -64,3 +64,8 @@ class Learning(Part):
     clock_resolution_s: float | None = None
     training_loop: Proof | None = None
     idle_loop: Proof | None = None
+
+    @property
+    def best_epoch(self) -> CurvePoint | None:
+        """Of the curve, the point of the lowest held-out loss, the first of several; None without a curve."""
+        return min(self.curve, key=lambda point: point.heldout_loss, default=None)

@@ -56,6 +56,7 @@ class Request:
         lora_rank, lora_targets, lora_dropout, base_format, precision: of it, see bench.cli.fit.
         learning_rate, optimizer: of a training; transformers' name of the optimizer for a fine-tuning.
         epochs, hidden_layers, neurons, days, data: for the article's models.
+        train_days: days of views that are trained on, the last before the held-out ones; None is all of them.
         preset: how thorough, a key of bench.sampling.presets.PRESETS; `steps` and `max_time_s` override its caps.
         images, image_size, text_tokens: what a sample is: images of an example, their height and width in pixels, tokens of its text.
         num_requests, concurrency, request_rate: of a server: requests sent; in flight at most; or a second, Poisson, in its place.
@@ -94,6 +95,7 @@ class Request:
     hidden_layers: int | None = None
     neurons: int | None = None
     days: int | None = None
+    train_days: int | None = None
     data: str | None = None
     seed: int = 0
     prompt: str | None = None

@@ -171,7 +171,7 @@ def _subject(request: Request, plan: hyperparameters.Plan) -> subjects.Subject:
         UnavailableError: a file that cannot be read.
     """
     if plan.subject == "views":
-        return subjects.daily_views(request.data, seed=request.seed, days=plan.days)
+        return subjects.daily_views(request.data, seed=request.seed, days=plan.days, train_days=plan.train_days)
     if plan.subject == "mails":
         return subjects.spam_mails(request.data, seed=request.seed)
     vocabulary = int(plan.config.get("vocab_size", 0))

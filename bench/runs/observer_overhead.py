@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import time
 
 import torch
@@ -34,7 +35,11 @@ def observer_cost(device: Device, rounds: int) -> ObserverCost:
     in a run, from the end of one sample to the end of another. Off: the bare loop, and one wait for the device at its end.
     """
     step = _step(device)
-    turns = [_round(step, device) for _ in range(rounds + 1)][1:]
+    gc.freeze()  # each sampling collects garbage first: of what was there before, torch's modules, that would take longer than the rounds
+    try:
+        turns = [_round(step, device) for _ in range(rounds + 1)][1:]
+    finally:
+        gc.unfreeze()
     return ObserverCost(
         step_s=STEP_S, wall_ratios=tuple(wall for wall, _ in turns), processor_ratios=tuple(processor for _, processor in turns)
     )

@@ -48,7 +48,17 @@ class Suite:
     estimated: tuple[tuple[str, int], ...]
 
 
-_ARTICLE = ("linreg-1d", "linreg-7d", "linreg-28d", "linreg-56d", "sigmoid-10", "sigmoid-100", "mlp", "spam", "tiny-gpt", "phi-2")
+_ARTICLE = ("linreg-1d", "linreg-7d", "linreg-28d", "linreg-56d", "sigmoid-10", "sigmoid-100", "mlp", "spam")
+_LANGUAGE = ("tiny-gpt", "phi-2")
+_OVERFITTING: tuple[dict[str, Any], ...] = (
+    {"neurons": 2, "train_days": 90, "epochs": 1500},
+    {"neurons": 10, "train_days": 90, "epochs": 1500},
+    {"train_days": 90, "epochs": 1500},
+    {"train_days": 365, "epochs": 300},
+    {"train_days": 1405, "epochs": 72},
+)
+"""Of the deep network that looks back on 28 days: more and more parameters on 90 days, then more and more days, each for about 1,500 steps.
+Its 13,101 parameters are enough to remember 90 days with their noise."""
 _REACH: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("phi-2", {"task": "decode", "seq_len": 128, "new_tokens": 129}, {"cache": "static", "compile": True}),
     ("gpt2", {"task": "train", "batch": 32, "seq_len": 1024}, {"compile": True}),
@@ -59,7 +69,11 @@ _REACH: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 SUITES: dict[str, Suite] = {
     "article": Suite(
         help="the article's models really trained, Phi-2 generating, and GPT-3 175B by estimate",
-        runs=tuple(map(SuiteRun, _ARTICLE)),
+        runs=(
+            *map(SuiteRun, _ARTICLE),
+            *(SuiteRun("mlp", {"days": 28, **changes}) for changes in _OVERFITTING),
+            *map(SuiteRun, _LANGUAGE),
+        ),
         estimated=(("gpt-3-175b", 300 * 10**9),),
     ),
     "reach": Suite(

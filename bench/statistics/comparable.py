@@ -28,6 +28,7 @@ IDENTITY: Mapping[str, str] = {
     "hidden_layers": "number of hidden layers",
     "neurons": "number of neurons",
     "days": "number of days",
+    "train_days": "number of training days",
     "epochs": "number of epochs",
 }
 """Fields of a request that say what the work is -> what a person calls them. Two records that differ in one are no repeats of one

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
+from bench.backend.ceilings import bandwidth_ceiling, brief_ceilings, matmul_ceiling
 from bench.backend.device import Device
 from bench.machine.meters.instruments import Instruments, Watch
 from bench.machine.meters.readings import Readings
@@ -48,12 +48,15 @@ def demand_memory(what: str, parts: Mapping[str, int], device: Device, mend: str
         )
 
 
-def add_ceilings(draft: Draft, device: Device, dtype: str) -> None:
-    """Matmul and bandwidth rates of this machine, measured just before the run, and the caches that may beat the second."""
+def add_ceilings(draft: Draft, device: Device, dtype: str, *, brief: bool = False) -> None:
+    """Matmul and bandwidth rates of this machine, measured just before the run, and the caches that may beat the second.
+
+    Args:
+        brief: of a step far below either; see brief_ceilings.
+    """
     described = draft.environment.device or DeviceFacts()
     draft.environment |= Environment(device=described | DeviceFacts(cache_bytes=device.cache_bytes()))
-    for ceiling in (matmul_ceiling(device, dtype), bandwidth_ceiling(device)):
-        draft.ceilings.append(ceiling)
+    draft.ceilings += brief_ceilings(device, dtype) if brief else (matmul_ceiling(device, dtype), bandwidth_ceiling(device))
 
 
 def add_ceilings_after(draft: Draft, device: Device, dtype: str) -> None:

@@ -39,6 +39,17 @@ def params_by_component(ops: Sequence[Op]) -> dict[str, int]:
     return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
 
+def flop_by_component(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
+    """FLOP of a step under `full` by component, what multiplies activations with one another apart; in the order of the table."""
+    totals: dict[str, int] = {}
+    for op in ops:
+        flop = op.count * (op.flop + (op.backward_flop if workload.phase == "train" else 0))
+        if flop:
+            name = f"{op.component} (products of activations)" if op.kind == "attention" else op.component
+            totals[name] = totals.get(name, 0) + flop
+    return totals
+
+
 def unskippable_bytes(ops: Sequence[Op], workload: Workload) -> int:
     """Bytes that must cross the memory bus at least once in the step.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from estimators.counting.estimate import estimate
+from collections.abc import Iterator
+
+from estimators.counting.estimate import estimate, flop_by_component
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
@@ -74,14 +76,28 @@ def generation(
     if min(prompt_tokens, new_tokens, batch, beams) < 1:
         raise BadValueError(f"prompt {prompt_tokens}, new tokens {new_tokens}, batch {batch}, beams {beams}: expected whole numbers from 1")
     rows = batch * beams
-
-    def step(workload: Workload) -> Estimate:
-        return estimate(Case(model=model, workload=workload, hardware=hardware))
-
-    return Generation(
-        rows=rows,
-        prompt_tokens=prompt_tokens,
-        new_tokens=new_tokens,
-        prefill=step(Workload(phase="prefill", batch=rows, seq_len=prompt_tokens, dtype=dtype)),
-        decode=tuple(step(Workload(phase="decode", batch=rows, context_len=prompt_tokens + i, dtype=dtype)) for i in range(new_tokens - 1)),
+    prefill, *decode = (
+        estimate(Case(model=model, workload=workload, hardware=hardware))
+        for workload in _steps(rows, prompt_tokens=prompt_tokens, new_tokens=new_tokens, dtype=dtype)
     )
+    return Generation(rows=rows, prompt_tokens=prompt_tokens, new_tokens=new_tokens, prefill=prefill, decode=tuple(decode))
+
+
+def generation_flop_by_component(model: Model, *, prompt_tokens: int, new_tokens: int, rows: int) -> dict[str, int]:
+    """FLOP of a whole generation under `full` by component, the most first; they add up to `Generation.flop`.
+
+    Args:
+        rows: prompts times beams.
+    """
+    totals: dict[str, int] = {}
+    for workload in _steps(rows, prompt_tokens=prompt_tokens, new_tokens=new_tokens, dtype="bf16"):
+        for name, flop in flop_by_component(model.ops(workload), workload).items():
+            totals[name] = totals.get(name, 0) + flop
+    return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+
+def _steps(rows: int, *, prompt_tokens: int, new_tokens: int, dtype: str) -> Iterator[Workload]:
+    """The prefill, then each decode step."""
+    yield Workload(phase="prefill", batch=rows, seq_len=prompt_tokens, dtype=dtype)
+    for step in range(new_tokens - 1):
+        yield Workload(phase="decode", batch=rows, context_len=prompt_tokens + step, dtype=dtype)

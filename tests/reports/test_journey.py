@@ -55,7 +55,7 @@ def suite_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(suites.SUITES, "tiny", TINY_SUITE)
-        patch.setattr(article_task, "add_ceilings", lambda draft, *_: draft.ceilings.extend(record("train").ceilings))
+        patch.setattr(article_task, "add_ceilings", lambda draft, *_, **__: draft.ceilings.extend(record("train").ceilings))
         patch.setattr(article_task, "add_observer_cost", lambda *_: None)
         for style in ("text", "csv", "json", "md"):
             out, printed = folder / style, folder / f"{style}.printed"
@@ -244,5 +244,6 @@ def test_a_suite_names_what_it_had_to_leave_out(
     assert main(["run", "--suite", "refused", "--num-beams", "3", "--out", str(tmp_path / "runs")]) == 1
     out, err = capsys.readouterr()
     assert "gpt-3-175b" in out
+    assert (tmp_path / "runs" / "refused.html").read_text(encoding="utf-8").count("<section") == 1
     assert "linreg-1d was left out: --num-beams has no meaning" in err
     assert err.splitlines()[-2].startswith("error: linreg-1d: ")

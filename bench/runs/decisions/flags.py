@@ -21,7 +21,7 @@ MEANT_FOR = {
 }
 """Attributes of a request to the tasks that heed them; what is not named here has a meaning for all."""
 
-OF_THE_ARTICLE = ("epochs", "hidden_layers", "neurons", "days", "data")
+OF_THE_ARTICLE = ("epochs", "hidden_layers", "neurons", "days", "train_days", "data")
 
 
 def refuse_meaningless(request: Request) -> None:

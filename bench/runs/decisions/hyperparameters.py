@@ -12,6 +12,7 @@ from estimators.errors import BadValueError
 
 OPTIMIZERS = ("sgd", "adamw")
 MAX_DAYS, MAX_NEURONS, MAX_HIDDEN_LAYERS = 365, 16_384, 128
+MAX_TRAIN_DAYS = 1_000_000
 MAX_EPOCHS, MAX_BATCH, MAX_LEARNING_RATE = 1_000_000, 2**20, 100.0
 
 
@@ -59,6 +60,7 @@ class Plan:
 
     Attributes:
         subject: what the data are about: views (regression), mails (classification) or text (generation).
+        train_days: of views, to train on; None is all of them.
         config: the network, with the flags applied.
         seq_len: tokens per sample; 1 for networks without a sequence.
         epochs, batch, learning_rate, optimizer, warmup_fraction: see Defaults.
@@ -72,6 +74,7 @@ class Plan:
     learning_rate: float
     optimizer: str
     warmup_fraction: float | None
+    train_days: int | None
 
     @property
     def days(self) -> int:
@@ -156,6 +159,7 @@ def plan(request: Request) -> Plan:
     defaults = LINEAR if about == "views" and len(config["widths"]) == 2 else DEFAULTS.get(request.model, DEFAULTS[_LIKE[about]])
     _check_range("--epochs", request.epochs, MAX_EPOCHS)
     _check_range("--batch", request.batch, MAX_BATCH)
+    _check_range("--train-days", request.train_days, MAX_TRAIN_DAYS)
     _check_range("--steps", request.steps, MAX_EPOCHS * MAX_BATCH)
     rate = defaults.learning_rate if request.learning_rate is None else request.learning_rate
     if not math.isfinite(rate) or not 0 < rate <= MAX_LEARNING_RATE:
@@ -167,11 +171,19 @@ def plan(request: Request) -> Plan:
         config=config,
         seq_len=_seq_len(request, config) if about == "text" else 1,
         epochs=defaults.epochs if request.epochs is None else request.epochs,
-        batch=defaults.batch if request.batch is None else request.batch,
+        batch=_batch(request, defaults),
         learning_rate=rate,
         optimizer=_optimizer(request, defaults),
         warmup_fraction=defaults.warmup_fraction,
+        train_days=request.train_days,
     )
+
+
+def _batch(request: Request, defaults: Defaults) -> int | None:
+    """As asked; by default never more than there are days to train on."""
+    if request.batch is not None or defaults.batch is None or request.train_days is None:
+        return defaults.batch if request.batch is None else request.batch
+    return min(defaults.batch, request.train_days)
 
 
 def _check_network(request: Request, about: str, config: dict[str, Any]) -> None:
@@ -196,6 +208,7 @@ def _check_meaningless_flags(request: Request, about: str) -> None:
     given += [name for name in ("compile", "trust_remote_code") if getattr(request, name)]
     given += ["recompute"] if request.recompute != "none" else []
     given += ["data"] if about == "text" and request.data is not None else []
+    given += ["train_days"] if about != "views" and request.train_days is not None else []
     if given:
         raise BadValueError(f"{_flags(given)} has no meaning for the training of {request.model}; leave it out")
 

@@ -49,18 +49,21 @@ def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().sum(1)
 
 
-def daily_views(data: str | None, *, seed: int, days: int) -> Subject:
+def daily_views(data: str | None, *, seed: int, days: int, train_days: int | None = None) -> Subject:
     """The user's own views or synthetic ones, for a network that looks back `days` days.
 
+    Args:
+        train_days: to train on; None takes all.
+
     Raises:
-        BadValueError, UnavailableError: see views.load.
+        BadValueError, UnavailableError: see views.load and views.Views.num_train.
     """
     series = views.load(data, seed=seed, days=days)
-    cut = views.windows(series, days)
+    cut = views.windows(series, days, train_days)
     inputs, targets = torch.tensor(cut.inputs), torch.tensor(cut.targets)[:, None]
     facts = Learning(
         data=series.label,
-        loss_unit="mean squared error of a day's views, in squared standard deviations of the training days",
+        loss_unit="mean squared error of a day's views, in squared standard deviations of the days before the held-out ones",
         normalised_by=ViewsScale(mean_views=cut.mean, std_views=cut.std),
         baseline_losses=views.naive_losses(series, cut),
     )

@@ -29,13 +29,13 @@ def measure(run: ArticleRun, draft: Draft, say: Say, predict_step: Callable[[], 
         DoesNotFitError: more memory than there is.
     """
     if is_main():
-        _prepare(run, draft, say)
+        _prepare(run, draft, say, brief=predict_step is None and not run.is_text)
         if predict_step is not None:
             predict_step()
     train_and_report(run, draft)
 
 
-def _prepare(run: ArticleRun, draft: Draft, say: Say) -> None:
+def _prepare(run: ArticleRun, draft: Draft, say: Say, *, brief: bool) -> None:
     model, device = model_from_config(run.config, run.model), run.device
     draft.environment |= Environment(device=device.describe())
     draft.estimate = predict(model, run, device.hardware())
@@ -47,5 +47,6 @@ def _prepare(run: ArticleRun, draft: Draft, say: Say) -> None:
     )
     say(f"{run.model}: {draft.estimate.params:,} parameters, batch {run.batch}, on {device.name}")
     draft.counts = language_counts(run, model) if isinstance(model, Decoder) else dense_counts(run, model, build)
-    add_ceilings(draft, device, run.dtype)
+    add_ceilings(draft, device, run.dtype, brief=brief)
     add_observer_cost(draft, device, run.preset.overhead_rounds)
+    say(f"training: {run.epochs:,} epochs of {len(run.subject.train):,} samples")

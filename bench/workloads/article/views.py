@@ -48,9 +48,22 @@ class Views:
         """Days held out, the last ones."""
         return int(len(self.views) * HELDOUT_FRACTION)
 
-    def num_train(self, days: int) -> int:
-        """Days that a model which looks back `days` days is trained to predict."""
-        return len(self.views) - self.num_heldout() - first_predicted(days)
+    def num_train(self, days: int, train_days: int | None = None) -> int:
+        """Days that a model which looks back `days` days is trained to predict.
+
+        Args:
+            train_days: as many are wanted, the last before the held-out ones; None takes all.
+
+        Raises:
+            BadValueError: there are not so many.
+        """
+        most = len(self.views) - self.num_heldout() - first_predicted(days)
+        if train_days is not None and train_days > most:
+            raise BadValueError(
+                f"--train-days {train_days} is more than the {most:,} days that {self.label!r} has between the {first_predicted(days)} "
+                "to look back on and the held-out ones; give fewer, or leave it out for all"
+            )
+        return most if train_days is None else train_days
 
 
 def first_predicted(days: int) -> int:
@@ -117,7 +130,8 @@ class Windows:
     """Normalised views, cut into what a model sees and what it is to predict.
 
     Attributes:
-        mean, std: of the training days' views (population); a normalised value is (views - mean) / std.
+        mean, std: of the views of all days before the held-out ones (population), however few are trained on, so that losses
+            compare; a normalised value is (views - mean) / std.
         inputs: per predicted day the `days` values before it, the oldest first.
         targets: per predicted day its value.
         num_train: how many of them, from the first, are for training.
@@ -130,24 +144,34 @@ class Windows:
     num_train: int
 
 
-def windows(series: Views, days: int) -> Windows:
+def windows(series: Views, days: int, train_days: int | None = None) -> Windows:
     """Cut a series for a model that looks back `days` days; its held-out days come after all training days.
+
+    Args:
+        train_days: see Views.num_train; the held-out days are the same for any.
+
+    Raises:
+        BadValueError: see Views.num_train.
 
     >>> cut = windows(synthetic(0), 7)
     >>> len(cut.inputs[0]), cut.num_train, len(cut.targets) - cut.num_train
     (7, 1405, 365)
+    >>> few = windows(synthetic(0), 7, 30)
+    >>> few.num_train, few.inputs[30:] == cut.inputs[1405:]
+    (30, True)
     """
     past = series.views[: -series.num_heldout()]
     mean = math.fsum(past) / len(past)
     std = math.sqrt(math.fsum((v - mean) ** 2 for v in past) / len(past))
     values = [(v - mean) / std for v in series.views]
-    predicted = range(first_predicted(days), len(values))
+    num_train = series.num_train(days, train_days)
+    predicted = range(len(values) - series.num_heldout() - num_train, len(values))
     return Windows(
         mean=mean,
         std=std,
         inputs=[values[t - days : t] for t in predicted],
         targets=[values[t] for t in predicted],
-        num_train=series.num_train(days),
+        num_train=num_train,
     )
 
 
@@ -160,7 +184,7 @@ def naive_losses(series: Views, cut: Windows) -> dict[str, float]:
         return math.fsum((predict[t] - values[t]) ** 2 for t in heldout) / len(heldout)
 
     return {
-        "mean of the training days": loss([0.0] * len(values)),
+        "mean of the days before": loss([0.0] * len(values)),
         "as yesterday": loss([0.0, *values[:-1]]),
         "as a week ago": loss([0.0] * 7 + values[:-7]),
     }

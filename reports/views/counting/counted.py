@@ -63,7 +63,9 @@ def where_from(record: Measurement) -> tuple[str, str]:
 
 
 def rule_tables(record: Measurement) -> Iterator[Table]:
-    """The rules of thumb of each step beside its exact count, as `estimate` prints them."""
+    """The rules of thumb of each step beside its exact count, as `estimate` prints them; of a model of tokens, which they are made for."""
+    if (record.request.config or {}).get("model_type") == "dense_network":
+        return
     by_phase: dict[str, list[Rule]] = {}
     for row in record.estimate.rules:
         by_phase.setdefault(row.phase, []).append(

@@ -67,7 +67,8 @@ def plural(number: int, noun: str) -> str:
 def settings(asked: Asked) -> list[str]:
     """What of a request changes how the same work is done, and is not the default."""
     how = ["torch.compile"] if asked.compile else []
-    return how + (["static cache"] if asked.cache == "static" else [])
+    how += ["static cache"] if asked.cache == "static" else []
+    return how + ([f"{plural(asked.train_days, 'training day')}"] if asked.train_days else [])
 
 
 def conditions(record: Measurement) -> list[str]:

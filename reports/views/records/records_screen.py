@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from bench.records.record import Measurement
 from bench.statistics.noise_floor import TASK
+from estimators.frozen import replace
 from reports.checks.crosscheck import crosscheck, failed
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.records.checks import checks_line, failed_lines
+from reports.views.records.learner import learner_lines
 from reports.views.records.measured import plural
 from reports.views.records.served import served_screen
 
@@ -18,6 +20,21 @@ MAX_TEXT = 100
 
 ANSWER_ROWS = 3
 """Figures of a run beside its time: the rate, then parameters and FLOP, or the time of a decode step."""
+
+
+JOURNEY_COLUMNS = (
+    "model",
+    "time_s",
+    "what",
+    "checks",
+    "params",
+    "heldout_loss",
+    "tag",
+    "items_per_s",
+    "mfu_fraction",
+    "matmul_ceiling_fraction",
+    "flop",
+)
 
 
 def records_screen(records: Sequence[Measurement], tables: Sequence[Table], *, one: bool) -> Screen:
@@ -68,17 +85,17 @@ def journey_screen(records: Sequence[Measurement], tables: Sequence[Table]) -> S
         tables: all of it, as `summary.tables` makes them; the first has the rows.
     """
     journey = tables[0]
+    varied = {record.run_id for record in records if record.request.train_days}
+    steps = replace(journey, rows=[row for row in journey.rows if row["run_id"] not in varied]) if len(varied) < len(records) else journey
     bad = failed_lines(records)
     broken = [record for record in records if record.status != "complete" and record.request.task != "estimate"]
     said = [f"{record.request.model} ({record.run_id}): {record.status}, {record.status_reason}" for record in broken]
     return Screen(
         answer=f"{plural(len(journey.rows), 'record')}: {checks_line(records)}",
         lead=journey.conditions[:1],
-        table=columns_kept(
-            journey, "model", "time_s", "what", "checks", "params", "tag", "items_per_s", "mfu_fraction", "matmul_ceiling_fraction", "flop"
-        ),
+        table=columns_kept(steps, *JOURNEY_COLUMNS),
         doubts=[*bad, *said],
-        notes=journey.conditions[1:2],
+        notes=[*learner_lines(records), *journey.conditions[1:2]],
         more=["report RECORD (one of them)"],
         failed=bool(bad),
     )

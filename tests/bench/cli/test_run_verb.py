@@ -252,7 +252,8 @@ class TestAnswer:
         monkeypatch.setattr(measure, "measure", stop)
         assert main(["run", "--model", name, "--out", str(tmp_path / "runs")]) == 130
         assert asked == [("phi-2", "generate")]
-        note, _ = capsys.readouterr().err.splitlines()
+        note, promise, _ = capsys.readouterr().err.splitlines()
+        assert promise.startswith("· phi-2: loading torch")
         assert note.startswith("· the article's name for it: no checkpoint of that name exists")
         assert note.endswith("is microsoft/phi-2")
 

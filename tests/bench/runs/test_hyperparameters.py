@@ -66,6 +66,9 @@ def test_days_that_the_model_has_already_change_nothing() -> None:
         ("sigmoid-100", {"neurons": 50}, "--neurons cannot change sigmoid-100, one sum of 100 sigmoids"),
         ("sigmoid-100", {"hidden_layers": 2}, "--hidden-layers cannot change sigmoid-100"),
         ("spam", {"days": 7}, "--days has no meaning for spam"),
+        ("spam", {"train_days": 90}, "--train-days has no meaning for the training of spam; leave it out"),
+        ("tiny-gpt", {"train_days": 90}, "--train-days has no meaning for the training of tiny-gpt"),
+        ("mlp", {"train_days": 0}, "--train-days 0 is out of range"),
         ("tiny-gpt", {"neurons": 7}, "--neurons cannot change tiny-gpt, which is no dense network"),
         ("mlp", {"neurons": 0}, "--neurons 0 is out of range; expected a whole number from 1 to 16,384"),
         ("mlp", {"neurons": 10**9}, "--neurons 1000000000 is out of range"),
@@ -136,7 +139,8 @@ def test_flags_go_before_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "flags", "batch"), [("linreg-7d", {}, 1405), ("mlp", {}, 64), ("mlp", {"batch": 10}, 10), ("spam", {}, 64)]
+    ("model", "flags", "batch"),
+    [("linreg-7d", {}, 1405), ("mlp", {}, 64), ("mlp", {"batch": 10}, 10), ("spam", {}, 64), ("mlp", {"train_days": 30}, 30)],
 )
 def test_the_batch_is_known_before_anything_runs(model: str, flags: dict[str, int], batch: int) -> None:
     # 1,826 days, of them 365 held out and 56 only looked back on: 1,405 training days.

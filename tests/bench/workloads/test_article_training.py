@@ -19,6 +19,7 @@ from bench.records.learning import CurvePoint
 from bench.records.record import Measurement
 from bench.records.request import Request
 from bench.runs.decide import decide
+from bench.runs.suites import SUITES
 from bench.workloads.article import text
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.workload import Progress, one_interrupt, train_and_report
@@ -53,6 +54,22 @@ def test_seven_days_predict_better_than_one_and_a_sum_of_sigmoids_better_than_th
     assert sigmoids.heldout_loss < seven.heldout_loss
     assert one.bound_loss == seven.bound_loss == sigmoids.bound_loss < sigmoids.heldout_loss
     assert seven.heldout_loss < min(seven.baseline_losses.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_suite_s_network_remembers_ninety_days_and_more_days_mend_it(tmp_path: Path, seed: int) -> None:
+    on_few, on_a_year = (
+        trained(tmp_path, run.model, seed=seed, **run.changes).learning
+        for run in SUITES["article"].runs
+        if run.changes.get("train_days") in (90, 365) and "neurons" not in run.changes
+    )
+    best = on_few.best_epoch
+    assert best is not None
+    assert on_few.num_train == 90
+    assert on_few.train_loss < 0.1 * on_few.bound_loss < 0.1 * on_few.heldout_loss
+    assert on_few.heldout_loss > 1.5 * best.heldout_loss
+    assert on_a_year.heldout_loss < 0.5 * on_few.heldout_loss
 
 
 @pytest.mark.parametrize("seed", ONE_AND_SLOW)

@@ -81,6 +81,17 @@ def test_a_window_holds_the_days_just_before_the_one_it_predicts(days: int) -> N
         assert cut.targets[i] == values[first + i]
 
 
+def test_few_days_are_the_last_before_the_held_out_ones_and_losses_stay_in_the_same_unit() -> None:
+    series = views.synthetic(0)
+    whole, few = views.windows(series, 28), views.windows(series, 28, 90)
+    assert (few.num_train, len(few.targets)) == (90, 90 + 365)
+    assert few.targets == whole.targets[-90 - 365 :]
+    assert few.inputs == whole.inputs[-90 - 365 :]
+    assert (few.mean, few.std) == (whole.mean, whole.std)
+    with pytest.raises(BadValueError, match="--train-days 1406 is more than the 1,405 days that 'synthetic, seed 0' has"):
+        views.windows(series, 28, 1406)
+
+
 def test_nothing_of_the_held_out_year_reaches_training() -> None:
     series = views.synthetic(0)
     train_days = len(series.views) - series.num_heldout()
@@ -105,7 +116,7 @@ def test_naive_losses_and_the_bound_are_those_of_a_series_worked_by_hand() -> No
     series = views.Views(views=(0, 2, 0, 2, 0, 2, 0, 2, 4, 1), expected=(0, 2, 0, 2, 0, 2, 0, 2, 3, 1), label="by hand")
     cut = views.Windows(mean=1.0, std=1.0, inputs=[], targets=[], num_train=0)
     losses = views.naive_losses(series, cut)
-    assert losses["mean of the training days"] == pytest.approx((3**2 + 0**2) / 2)
+    assert losses["mean of the days before"] == pytest.approx((3**2 + 0**2) / 2)
     assert losses["as yesterday"] == pytest.approx(((3 - 1) ** 2 + (0 - 3) ** 2) / 2)
     assert losses["as a week ago"] == pytest.approx(((3 - 1) ** 2 + (0 - -1) ** 2) / 2)
     assert views.bound_loss(series, cut) == pytest.approx((1**2 + 0**2) / 2)
