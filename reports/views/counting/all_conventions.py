@@ -70,6 +70,7 @@ def all_conventions_table(model_name: str, counts: Sequence[ToolFlop], *, condit
         rows=rows,
         notes=[LEFT_OUT_BY_ALL, *_tied_notes(counts)],
         key="all_conventions",
+        kind="counted",
     )
 
 

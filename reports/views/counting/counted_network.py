@@ -31,6 +31,7 @@ def params_tables(facts: Mapping[str, Any], conditions: Sequence[str], *, by_mod
             rows=rows,
             notes=[f"no FLOP: {flop_reason}."],
             facts=dict(facts) | {"unavailable": {"forward_flop": flop_reason, "training_flop": flop_reason}},
+            kind="counted",
         )
     ]
 
@@ -85,6 +86,7 @@ def network_tables(
             rows=rows,
             notes=notes,
             facts=facts,
+            kind="counted",
         ),
         Table(
             key="operators",
@@ -98,5 +100,6 @@ def network_tables(
                 {"operator": name, "flop": flop, "share_fraction": flop / total}
                 for name, flop in sorted(by_operator.items(), key=lambda item: -item[1])
             ],
+            kind="counted",
         ),
     ]

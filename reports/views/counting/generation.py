@@ -79,4 +79,5 @@ def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, ste
             "frames": denoiser.frames or None,
         },
         key="generation",
+        kind="counted",
     )

@@ -118,6 +118,7 @@ def translation_tables(translations: Sequence[Translation], *, conditions: Seque
         ],
         facts=facts,
         key="translation",
+        kind="derived",
     )
     return [main, parts_table(translations)]
 
@@ -162,6 +163,7 @@ def parts_table(translations: Sequence[Translation]) -> Table:
         ],
         rows=rows,
         key="differences",
+        kind="derived",
     )
 
 

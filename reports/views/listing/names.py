@@ -155,4 +155,5 @@ def hardware_table(devices: Sequence[Hardware]) -> Table:
         ],
         rows=rows,
         notes=["track record: measured steps, each left out of the fit that predicted it: how many, median error, share in the interval."],
+        kind="published",
     )

@@ -105,7 +105,7 @@ def moments_table(answer: Fit) -> Table:
         Column(key="part", header="part"),
         Column(key="bytes", header="bytes", format=format_bytes, align="right"),
     ]
-    return Table(title="Every moment of a step", columns=columns, rows=rows, key="moments")
+    return Table(title="Every moment of a step", columns=columns, rows=rows, key="moments", kind="estimated")
 
 
 def reserve_table(answer: Fit) -> Table:
@@ -136,7 +136,7 @@ def host_table(answer: Fit) -> Table:
         rows.append({"what": "as DeepSpeed's own estimator prints it: the host's, states alone", "bytes": round(printed.host_bytes)})
         rows.append({"what": "the same: each device's", "bytes": round(printed.device_bytes)})
     columns = [Column(key="what", header="on the host"), Column(key="bytes", header="bytes", format=format_bytes, align="right")]
-    return Table(title="Memory of the host, all processes of the node", columns=columns, rows=rows, key="host")
+    return Table(title="Memory of the host, all processes of the node", columns=columns, rows=rows, key="host", kind="estimated")
 
 
 def job_table(job: TuningJob) -> Table:

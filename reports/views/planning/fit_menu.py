@@ -36,6 +36,7 @@ def menu_table(choices: Sequence[Choice], hardware: Hardware) -> Table:
         rows=rows,
         facts={"hardware": hardware.id, "device_memory_bytes": hardware.memory_bytes},
         key="menu",
+        kind="estimated",
     )
 
 

@@ -151,6 +151,7 @@ def calibration_tables(calibration: Calibration) -> list[Table]:
             for c in calibration.ceilings
         ],
         notes=[f"{what}: {why}" for what, why in calibration.unavailable.items()],
+        kind="measured",
     )
     products = Table(
         key="products",
@@ -170,6 +171,7 @@ def calibration_tables(calibration: Calibration) -> list[Table]:
             for e in calibration.entries
             if e.role == "grid" and e.mnk
         ],
+        kind="measured",
     )
     between = Table(
         key="collectives",
@@ -184,6 +186,7 @@ def calibration_tables(calibration: Calibration) -> list[Table]:
             for e in sorted(calibration.entries, key=lambda e: (e.kind, e.num_bytes))
             if e.role == COLLECTIVE
         ],
+        kind="measured",
     )
     known = machine_profile(calibration)
     host = Table(
@@ -205,5 +208,6 @@ def calibration_tables(calibration: Calibration) -> list[Table]:
             for mode, cost in known.hosts.items()
         ],
         notes=[f"The smallest operator, one after another: {units.format_duration(known.op_s)}."],
+        kind="measured",
     )
     return [rates, products, *([between] if between.rows else []), host]

@@ -48,6 +48,7 @@ def latency_table(question: LoadQuestion, answer: LoadAnswer, ends: LoadInterval
         notes=[interval_text(ends), *answer.assumed],
         facts=_facts(question, answer) | {"step_low_fraction": ends.low_factor, "step_high_fraction": ends.high_factor},
         key="latencies",
+        kind="estimated",
     )
 
 
@@ -96,6 +97,7 @@ def batch_table(answer: LoadAnswer) -> Table:
         ],
         rows=rows,
         key="batch",
+        kind="estimated",
     )
 
 

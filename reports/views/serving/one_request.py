@@ -45,6 +45,7 @@ def served_tables(served: OneRequest | None) -> list[Table]:
                 "generation_fits": served.fits,
             },
             key="served",
+            kind="estimated",
         )
     ]
 

@@ -72,6 +72,7 @@ def front_table(answer: SearchAnswer) -> Table:
         notes=_notes(answer),
         facts=facts,
         key="front",
+        kind="estimated",
     )
 
 
@@ -98,6 +99,7 @@ def choices_table(answer: SearchAnswer) -> Table:
         columns=[*head, *COLUMNS],
         rows=rows,
         key="choices",
+        kind="estimated",
     )
 
 

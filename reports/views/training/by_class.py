@@ -54,6 +54,7 @@ def class_table(rows: Sequence[Scored]) -> Table:
         ],
         rows=lines,
         key="classes",
+        kind="derived",
     )
 
 

@@ -145,6 +145,7 @@ def claim_tables(claim: Claim, training: TrainingAnswer) -> list[Table]:
             "scope": claim.percentile.scope,
         },
         key="claim",
+        kind="derived",
     )
     return [main, nearest_table(claim), tools_table(claim)]
 
@@ -158,6 +159,7 @@ def tools_table(claim: Claim) -> Table:
         rows=[_row(implied) for implied in claim.implied],
         notes=data_sheet_note([implied.peak for implied in claim.implied]),
         key="conventions",
+        kind="derived",
     )
 
 

@@ -167,6 +167,7 @@ def _answer_table(answer: DataAnswer, *, batch_is_chosen: bool) -> Table:
         notes=notes,
         facts=_facts(answer, middle, batch_is_chosen=batch_is_chosen),
         key="data_set_training",
+        kind="estimated",
     )
 
 
@@ -232,6 +233,7 @@ def _data_table(answer: DataAnswer) -> Table:
         rows=rows,
         notes=unknown if data.loss_tokens is None else [],
         key="data_set",
+        kind="derived",
     )
 
 
@@ -246,4 +248,5 @@ def _step_table(answer: DataAnswer) -> Table:
         rows=part_rows(answer.parts, DATA_PARTS, answer.step_time_s),
         notes=["The parts sum to the step."],
         key="step",
+        kind="estimated",
     )

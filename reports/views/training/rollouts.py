@@ -74,6 +74,7 @@ def rollout_tables(answer: RolloutTraining) -> list[Table]:
             notes=["generation is a bound: engines take longer, and no interval is known. FLOP are counted full."],
             facts=facts,
             key="rollout_step",
+            kind="estimated",
         )
     ]
 

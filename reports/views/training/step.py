@@ -163,6 +163,7 @@ def steps_table(name: str, steps: Steps, *, hardware: Hardware | None, conventio
         ],
         facts=_facts(steps, convention),
         key="steps",
+        kind="derived",
     )
 
 
@@ -236,4 +237,5 @@ def generation_table(
             "generation_kv_cache_bytes": cache,
         },
         key="generation",
+        kind="estimated",
     )
