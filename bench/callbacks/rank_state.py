@@ -175,6 +175,7 @@ class RankState:
             params_finite=evidence[1],
             observer_s=self.observer_s,
             counting_s=self.flop_source.counting_s,
+            processor_s=self.log.processor_s,
             failed=dict(self.guard.failed),
             status=status,
             reason=reason,

@@ -26,6 +26,7 @@ class RankReport:
         params_changed, params_finite: whether all of its trained parameters changed, None where that is not known, and are numbers.
         observer_s: what watching cost.
         counting_s: what counting the kinds of pass took.
+        processor_s: of the training's thread inside its steps; None where a device beside the processor does the work.
         failed: figure that this rank could not read -> why.
         status, reason: how it ended, as a record's; partial while it runs.
         num_ends: how often it has come to an end.
@@ -50,6 +51,7 @@ class RankReport:
     num_unsent_steps: int = 0
     num_unsent_items: int | None = 0
     counting_s: float = 0.0
+    processor_s: float | None = None
 
     @property
     def num_steps(self) -> int:

@@ -96,6 +96,7 @@ class StepLog:
         done: the steps that have been read, in order.
         num_ended: steps that have ended, read or not.
         num_held: of those that ended last and are not read, the ones that may be parts of one; see `join_held`.
+        processor_s: of the training's thread inside its steps; None where a device beside the processor does the work.
     """
 
     def __init__(
@@ -111,6 +112,8 @@ class StepLog:
         self._left_wait_s = self._left_own_s = 0.0
         self.done: StepSeries[Step] = StepSeries(Step)
         self.num_ended = self.num_held = 0
+        self._begun_processor_s = 0.0
+        self.processor_s: float | None = 0.0 if device.kind == "cpu" else None
 
     @property
     def is_open(self) -> bool:
@@ -156,6 +159,7 @@ class StepLog:
             self.wait(wait_s)
             return
         self._open = OpenStep(at or self.mark(), wait_s, others_s)
+        self._begun_processor_s = time.thread_time()
 
     def wait(self, wait_s: float) -> None:
         """A wait for a further batch inside the step; its time is in the step's already."""
@@ -220,6 +224,8 @@ class StepLog:
         step = self._open
         if step is None:
             return None
+        if self.processor_s is not None:
+            self.processor_s += max(0.0, time.thread_time() - self._begun_processor_s)
         step.ended = ended = step.batch_ended or (self._left[0] if self._left else self.mark())
         if self._left:
             self._forget_left()

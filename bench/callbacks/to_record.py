@@ -24,8 +24,8 @@ from bench.statistics.step_sizes import of_usual_size
 SETTLE_WINDOW, SETTLE_FRACTION, WARMUP_MAX = 3, 0.02, 20
 """Of the warm-up, as bench.sampling.timing_loop.sample judges it, here after the fact."""
 
-MUCH_WAIT, MUCH_OTHERS, MUCH_PADDING, MUCH_WATCHING = 0.05, 0.05, 0.10, 0.005
-"""Shares of the time, of the whole time, of the positions, of the time, from which a reader is told."""
+MUCH_WAIT, MUCH_OTHERS, MUCH_PADDING, MUCH_WATCHING, MUCH_KEPT = 0.05, 0.05, 0.10, 0.005, 0.2
+"""Shares of the time, of the whole time, of the positions, of the time, of the time, from which a reader is told."""
 
 
 def num_warmup(periods_s: Sequence[float], is_usual: Sequence[bool] | None = None) -> tuple[int, bool | None]:
@@ -94,6 +94,7 @@ def fill(
         skew_fraction=ranks.skew_fraction(ranked),
         observer_s=observer_s,
         counting_s=max(report.counting_s for report in reports),
+        processor_s=min((taken for report in reports if (taken := report.processor_s) is not None), default=None),
     )
     known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
     evidence = [report.params_changed for report in reports]
@@ -117,7 +118,7 @@ def fill(
         draft.memory_bytes[name] = max((peak for r in reports if (peak := r.peak_bytes.get(name)) is not None), default=None)
     for report in reports:
         draft.unavailable |= {figure: f"rank {report.rank}: {reason}" for figure, reason in report.failed.items() if len(reports) > 1}
-    draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s, is_usual)]
+    draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s, is_usual, watched.processor_s)]
 
 
 def _optimizer_steps(draft: Draft, whole: ranks.JoinedSteps, reports: Sequence[ranks.RankReport]) -> Proof:
@@ -167,7 +168,12 @@ def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str
 
 
 def _findings(
-    whole: ranks.JoinedSteps, skip: int, settled: bool | None, observer_s: float, is_usual: npt.NDArray[np.bool_] | None
+    whole: ranks.JoinedSteps,
+    skip: int,
+    settled: bool | None,
+    observer_s: float,
+    is_usual: npt.NDArray[np.bool_] | None,
+    processor_s: float | None,
 ) -> list[Finding]:
     findings = []
 
@@ -192,6 +198,10 @@ def _findings(
             f"{100 * wait:.0f} % of the time went into waiting for data",
             "give the loader more workers, or prepare the data before",
         )
+    kept_s = sum(whole.host_s) - processor_s if processor_s is not None else 0.0
+    if kept_s > MUCH_KEPT * whole_s:
+        text = f"the training's thread was without its processor for {100 * kept_s / whole_s:.0f} % of the time"
+        add("HeldBack", text, "look for a quota (nr_throttled in /sys/fs/cgroup/cpu.stat), a stopped process, or other programs (top)")
     others_s = sum(whole.others_s)
     if others_s > MUCH_OTHERS * (whole_s + others_s):
         add(

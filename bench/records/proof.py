@@ -44,6 +44,8 @@ class WatchedTraining(Part):
         observer_s: what watching took.
         counting_s: what counting the kinds of pass took, of the rank that took longest, once each: in no step's time; None in records of
             before it was measured.
+        processor_s: processor time of the training's thread inside all its steps, of the rank that had least; None where a device beside
+            it does the work, not stated in records of before it was measured. `host_step` is the wall time to hold it against.
         silent_ranks: of the process group, those that are not in `ranks`, or not to their end; not stated where there is none.
     """
 
@@ -61,6 +63,7 @@ class WatchedTraining(Part):
     skew_fraction: float | None
     observer_s: float
     counting_s: MeasuredSeconds | None = None
+    processor_s: MeasuredSeconds | None = None
     silent_ranks: tuple[int, ...] = ()
 
 

@@ -15,20 +15,8 @@ SHORT = {
     torch.int64: "int64",
     torch.bool: "bool",
 }
-CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
-"""As inference dispatches them, which does not take them apart."""
-
-_PRODUCTS = frozenset({"mm", "addmm", "linear", "mv", "addmv", "dot", "convolution", "convolution_backward"}) | CONVOLUTIONS
-_ATTENTION = frozenset({"bmm", "baddbmm", "_softmax", "_safe_softmax", "_softmax_backward_data"})
-WORKLESS = frozenset(
-    {"_unsafe_view", "lift_fresh", "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "_reshape_alias", "detach_"}
-)
 GATHERS = frozenset({"embedding", "index", "gather", "index_select"})
 """Read as much of their table as they return, wherever in it."""
-
-_VIEWS = frozenset(
-    {"view", "reshape", "t", "transpose", "expand", "detach", "split", "slice", "unsqueeze", "squeeze", "alias", "permute", "select"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +55,6 @@ def numel(shape: tuple[int, ...]) -> int:
     for size in shape:
         total *= size
     return total
-
-
-def group_of(name: str, view: bool = False) -> str:
-    """The group of an operator by its name, as in estimators.profile.operator_times.OperatorCall, the optimizer's left out."""
-    if view or name in _VIEWS | WORKLESS or name.startswith("as_strided"):
-        return "view"
-    if name in _PRODUCTS:
-        return "matmul"
-    return "attention" if name in _ATTENTION or "attention" in name else "memory"
 
 
 def composite_flop(name: str, specs: list[Spec]) -> int:

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.backend.device import Device
-from bench.backend.operators.operator import group_of
+from estimators.profile.operator_groups import group_of
 
 
 def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int = 3) -> dict[str, float]:

@@ -20,9 +20,10 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.flop_counter import conv_flop, flop_registry, shape_wrapper
 
 from bench.backend.counting.flop_formulas import MENDED
-from bench.backend.operators.operator import CONVOLUTIONS, GATHERS, SHORT, WORKLESS, Spec, composite_flop, group_of, mnk_of, name_of
+from bench.backend.operators.operator import GATHERS, SHORT, Spec, composite_flop, mnk_of, name_of
 from bench.backend.unread_values import plain_sequences
 from estimators.frozen import replace
+from estimators.profile.operator_groups import CONVOLUTIONS, WORKLESS, group_of
 from estimators.profile.operator_times import OperatorCall
 
 _LONGEST_KEY = 400

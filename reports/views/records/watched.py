@@ -64,6 +64,11 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
     yield from row(
         "data_wait_fraction", "data wait, of the steady time", waits_s / whole_s if whole_s else None, units.format_fraction, "derived"
     )
+    host = record.phase("host_step")
+    if seen.processor_s is not None and host is not None:
+        wall_s = sum((*host.warmup_s, *host.samples_s))
+        share = max(0.0, 1 - seen.processor_s / wall_s) if wall_s else None
+        yield from row("without_processor_fraction", "without its processor, of all steps", share, units.format_fraction, "derived")
     if seen.others_s:
         what = "saving, evaluation and other callbacks, beside the steps"
         yield from row("others_s", what, sum(seen.others_s), units.format_duration, "measured")

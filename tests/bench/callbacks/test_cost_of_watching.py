@@ -151,3 +151,22 @@ def test_no_step_is_left_unread_for_long(tmp_path: Path) -> None:
                 pass
             assert number + 1 - len(log.done) <= READ_AT_ONCE
     assert len(log.done) == 3 * READ_AT_ONCE
+
+
+def test_a_thread_that_is_kept_from_its_processor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripted clocks: four steps of 1 s each, of which the thread ran 0.25 s: 75 % without a processor."""
+    now, ran = [0.0], [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("time.thread_time", lambda: ran[0])
+    model = Classifier()
+    for batch in watch(batches(4), model, out=tmp_path, every=0, ceilings=CEILINGS):
+        model(**batch)["loss"].backward()
+        now[0] += 1.0
+        ran[0] += 0.25
+    made = only_record(tmp_path)
+    assert made.proof.watched is not None
+    assert made.proof.watched.processor_s == 1.0
+    (finding,) = [each for each in made.warnings if each.code == "HeldBack"]
+    assert "without its processor for 75 % of the time" in finding.text
+    (said,) = [row for row in watched_table(made).rows if row["figure"] == "without_processor_fraction"]
+    assert said["value"] == "75.0 %"
