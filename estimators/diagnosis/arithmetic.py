@@ -87,8 +87,7 @@ def _plain_rates(q: DiagnosisQuestion) -> Iterator[Rate]:
     items, tokens = q.items_per_step, q.item_tokens
     by_quantity = {quantity: [f for f in q.observed.figures if f.quantity == quantity] for quantity in (*RATES, *TIMES, *COUNTS)}
     for figure in by_quantity["tokens_per_s"]:
-        if not figure.includes:
-            yield Rate(items_per_s=figure.value * _devices(q, figure), figures=(figure,), how=str(figure))
+        yield Rate(items_per_s=figure.value * _devices(q, figure), figures=(figure,), how=str(figure))
     for figure in by_quantity["samples_per_s"]:
         if tokens is not None:
             how = f"{figure}" if tokens == 1 else f"{figure} x {format_int(tokens)} tokens"
@@ -178,14 +177,21 @@ def _of_rates(q: DiagnosisQuestion, counts: Counts | None) -> Iterator[Check]:
 
 
 def _tool_that_agrees(q: DiagnosisQuestion, counts: Counts, first: Rate, other: Rate, ratio: float, tolerance: float) -> str:
-    """A tool by whose count a utilization and a rate agree; the run's own first. Nothing of what is trained in part: no tool looks."""
+    """A tool by whose count a utilization and a rate agree; the run's own first.
+
+    Nothing of what is trained in part: no tool looks. Of others than the run's own, none that counts what is run again or looked up, or
+    the whole square where that overstates: those are slips with a name.
+    """
     if abs(math.log(ratio)) <= tolerance or first.by_count == other.by_count or q.setting.method not in ("", "full"):
         return ""
     own = q.tool.id if q.tool else ""
     for name in sorted(counts.by_tool, key=lambda name: name != own):
-        again = tools()[name].recompute != "never" and name != own
+        tool = tools()[name]
+        looked_up = tool.weights in ("all parameters", "without positions") and tool.attention != "none"
+        square = tool.attention in ("full", "window") and counts.usual < counts.full
+        over = (tool.recompute != "never" or looked_up or square) and name != own
         scaled = ratio * (counts.printed / counts.by_tool[name] if first.by_count else counts.by_tool[name] / counts.printed)
-        if not again and abs(math.log(scaled)) <= tolerance:
+        if not over and abs(math.log(scaled)) <= tolerance:
             return name
     return ""
 

@@ -201,6 +201,8 @@ def _open(q: DiagnosisQuestion, figure: Figure) -> Iterator[Slip]:
         yield Slip(id="masked_excluded", factor=None, how="", sure="masked tokens" in figure.includes, low=0.05, high=1.0)
     if figure.quantity in (*RATES, "mfu_fraction"):
         yield Slip(id="async_timing", factor=None, how="", sure=False)
+    if figure.quantity == "flop_per_s":
+        yield Slip(id="work_not_rate", factor=None, how="", sure=False, low=10.0)
     if figure.quantity in (*RATES, "mfu_fraction", *TIMES) and "first steps" not in figure.includes:
         yield Slip(id="first_step_included", factor=None, how="", sure=figure.cumulative, low=0.0, high=1.0)
 

@@ -71,18 +71,20 @@ def turned_over(e: Evidence) -> Judged | None:
 
 
 def tools_peak(e: Evidence) -> Judged | None:
-    """A utilization that a tool prints over a peak of its own, whatever the device is."""
-    q, main = e.question, e.question.main
-    known = known_peak(q)
-    if main is None or main.quantity != "mfu_fraction" or known is None or not q.peak_flop_per_s:
+    """A utilization over a peak that is not the device's: one that is stated beside it, or its tool's own whatever the device is."""
+    q, main, own = e.question, e.question.main, e.question.peak_flop_per_s
+    stated = q.observed.figure("peak_flop_per_s")
+    known = stated.value if stated is not None else known_peak(q)
+    if main is None or main.quantity != "mfu_fraction" or known is None or not own or abs(known / own - 1) <= COUNTED:
         return None
-    corrected = main.value * known / q.peak_flop_per_s
-    evidence = (
-        f"{q.setting.software} divides by {format_flop_rate(known, 4)}; of the device's own {format_flop_rate(q.peak_flop_per_s, 4)} "
-        f"it is {format_fraction(corrected)}"
-    )
-    suspects = (Suspected(id="wrong_peak", evidence=evidence, factor=q.peak_flop_per_s / known),)
-    return Judged(verdict="IMPOSSIBLE" if main.value > 1 else "MISCOUNTED", suspects=suspects, reason=evidence, corrected=corrected)
+    corrected = main.value * known / own
+    whose = "it is divided by" if stated is not None else f"{q.setting.software} divides by"
+    evidence = f"{whose} {format_flop_rate(known, 4)}; of the device's own {format_flop_rate(own, 4)} it is {format_fraction(corrected)}"
+    named = explained(known / own, COUNTED, slips(q, e.counts, stated), stated) if stated is not None else []
+    first = Suspected(id=named[0].slip.id if named else "wrong_peak", evidence=evidence, factor=own / known)
+    more = suspected(could_be(corrected, slips(q, e.counts, main), main)) if corrected > 1 else ()
+    verdict: Verdict = "IMPOSSIBLE" if main.value > 1 else "MISCOUNTED"
+    return Judged(verdict=verdict, suspects=(first, *more), reason=evidence, corrected=corrected)
 
 
 def disagreement(e: Evidence) -> Judged | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from estimators.diagnosis.observed import TIMES, Figure, Included, OtherRun, Quantity, Scope
+from estimators.diagnosis.observed import COUNTS, TIMES, Figure, Included, OtherRun, Quantity, Scope
 from estimators.frozen import frozen, replace
 
 NUMBER = r"(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?P<scale>[kKMBT](?=[\s/]|$))?"
@@ -97,12 +97,23 @@ def _figures(text: str, scope: Scope) -> Iterator[Said]:
                 continue
             if quantity == "wall_time_s" and re.search(r"\bstep\s*$", text[: number.start()], re.IGNORECASE):
                 quantity = "step_time_s"
+            around = text[max(0, number.start() - 12) : unit.end() + 6].casefold()
+            if quantity == "flop_per_s" and re.search(r"\bpeak\b", around):
+                quantity = "peak_flop_per_s"
             of: Scope = "device" if unit["device"] else scope if quantity.endswith("per_s") or quantity == "mfu_fraction" else "job"
             padded: tuple[Included, ...] = ("padding",) if "with padding" in unit[0] else ()
-            figure = Figure(quantity=quantity, value=value * size, scope=of, digits=significant(digits), includes=padded)
+            padded += ("masked tokens",) if re.search(r"\b(?:loss|trainable|supervised|unmasked) tokens", unit[0]) else ()
+            figure = Figure(quantity=quantity, value=value * size, scope=of, digits=_digits(quantity, digits), includes=padded)
             more = _MORE.match(text, unit.end())
             yield Said(figure=figure, start=number.start(), end=unit.end(), difference=more["which"].casefold() if more else "")
             break
+
+
+def _digits(quantity: Quantity, number: str) -> int:
+    """Digits that a figure is exact to: a count is exact, a time to every digit that is written."""
+    if quantity in COUNTS:
+        return 0
+    return len(re.sub(r"[.,]", "", number).lstrip("0")) if quantity in TIMES else significant(number)
 
 
 def significant(number: str) -> int:

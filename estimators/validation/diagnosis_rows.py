@@ -105,6 +105,7 @@ def _main(record: Record) -> Figure:
     words = record.text("scope").casefold()
     scope: Scope = "request" if "request" in words.split(";")[0] else "device" if words.startswith("per ") else "job"
     includes: tuple[Included, ...] = ("padding",) if "padding included" in words else ()
+    includes += ("masked tokens",) if re.search(r"\b(?:loss|trainable|supervised|unmasked) tokens\b", words) else ()
     includes += ("first steps",) if re.search(r"\bmean over all\b|\bsince (?:the )?start\b|\bcumulative\b", words) else ()
     includes += ("recomputation",) if name == "hfu" else ()
     value *= 1.0 if name == "gpu_hours" else SIZES.get(record.text("unit").casefold(), 1.0)
@@ -187,13 +188,25 @@ def _setting(record: Record) -> Setting:
         global_batch=whole,
         **keyed,
         zero=zero,
-        recompute="none" if "no recompute" in config else "full" if "recompute" in f"{layout} {config}" else "",
+        recompute=_recompute(f"{layout}; {config}".casefold()),
         dtype=_dtype(record.text("precision")),
         precision=record.text("precision"),
         software=record.text("framework"),
         method=_method(record),
         phase="decode" if decodes else "train",
     )
+
+
+_AGAIN = r"(?:recompute|recomputation|(?:activation |gradient )?checkpointing)"
+
+
+def _recompute(text: str) -> str:
+    """none, selective or full as the words say; empty where they say nothing."""
+    if re.search(rf"\b(?:no|without) {_AGAIN}", text):
+        return "none"
+    if re.search(rf"\bselective {_AGAIN}", text):
+        return "selective"
+    return "full" if re.search(rf"\b{_AGAIN}\b", text) else ""
 
 
 def _epochs(text: str) -> list[Figure]:

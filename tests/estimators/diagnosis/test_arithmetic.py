@@ -144,6 +144,32 @@ def test_without_a_device_nothing_is_assumed_and_the_deciding_fact_is_named() ->
     assert found.missing[0].flag == "--hardware NAME"
 
 
+def test_a_peak_that_is_stated_beside_a_utilization_is_held_to_the_data_sheet() -> None:
+    """NVIDIA's H100 data sheet prints 1,979 TFLOP/s with sparsity: half of it is dense, so that 20.5 % of it are 41 %."""
+    found = answer(
+        figure("mfu_fraction", 0.205, "device", 3), figure("peak_flop_per_s", 1979e12, "device"), hardware="h100-sxm5-80gb", num_devices=8
+    )
+    assert (found.verdict, found.cause_ids) == ("MISCOUNTED", ("sparse_peak",))
+    assert found.judged.corrected == pytest.approx(0.41, rel=1e-3)
+
+
+def test_recomputation_in_an_mfu_is_a_slip_unless_it_is_the_tools_own_way() -> None:
+    """3,000 tokens/s at 46.08 GFLOP a token are 0.443 of 312; the layers' forward pass once more makes 61.18 GFLOP and 0.588."""
+    run = {"model": "llama-2-7b", "hardware": "a100-sxm4-80gb", "num_devices": 8, "seq_len": 4096, "recompute": "full"}
+    figures = figure("mfu_fraction", 0.588, "device", 3), figure("tokens_per_s", 3000, "device")
+    found = answer(*figures, **run)
+    assert (found.verdict, found.cause_ids[0]) == ("MISCOUNTED", "recompute_counted")
+    assert found.judged.corrected == pytest.approx(0.443, rel=2e-3)
+    assert answer(*figures, software="megatron-2021", **run).checks[0].agrees
+
+
+def test_tokens_that_bear_a_loss_are_no_rate_of_the_run() -> None:
+    loss = Figure(quantity="tokens_per_s", value=410.0, includes=("masked tokens",))
+    found = answer(loss, figure("tokens", 100_000, digits=0), figure("wall_time_s", 100.0))
+    assert (found.verdict, found.cause_ids[0]) == ("MISCOUNTED", "masked_excluded")
+    assert found.judged.corrected == pytest.approx(1000.0)
+
+
 def test_a_share_of_the_step_that_was_measured_comes_before_what_is_only_suspected() -> None:
     run = Setting(model="llama-2-7b", hardware="a100-sxm4-80gb", num_devices=8, seq_len=4096)
     slow = Observed(figures=(figure("tokens_per_s", 900, "device"),), setting=run, shares={"loader": 0.62, "idle": 0.08, "forward": 0.3})
