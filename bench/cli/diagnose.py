@@ -106,7 +106,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("the run; what is not given is not assumed")
     run.add_argument("--hardware", metavar="NAME", help=names.HARDWARE_HELP)
     run.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="devices of the job")
-    sequences.add_sequence(run)
+    sequences.add_sequence(run, "none is assumed")
     run.add_argument("--batch", type=sequences.batch_size, metavar="NUM", help="sequences of one pass on one device; of a server, requests")
     run.add_argument("--grad-accum", type=arguments.count("grad-accum"), metavar="NUM", help="passes of one step")
     run.add_argument("--global-batch", type=sequences.batch_size, metavar="NUM", help="sequences of one step of the whole job")

@@ -42,13 +42,17 @@ def batch_size(given: str | float) -> int:
     return size
 
 
-def add_sequence(parser: argparse._ActionsContainer) -> None:
-    """--seq-len, and --source-len beside it."""
+UNSAID = "of a training by default as the model was pre-trained, else the smaller of its longest and 4,096"
+"""How long sequences are taken to be where nobody says."""
+
+
+def add_sequence(parser: argparse._ActionsContainer, unsaid: str = UNSAID) -> None:
+    """--seq-len, with what is taken where it is not given, and --source-len beside it."""
     parser.add_argument(
         "--seq-len",
         type=length("seq-len"),
         metavar="NUM",
-        help="tokens per sequence; of a training by default as the model was pre-trained, else the smaller of its longest and 4,096",
+        help=f"tokens per sequence; {unsaid}",
     )
     parser.add_argument(
         "--source-len",

@@ -25,7 +25,7 @@ def diagnosis_screen(d: Diagnosis, tables: Sequence[Table]) -> Screen:
         table = columns_kept(nearest_table(d.percentile), "run", "utilization_fraction", "hardware", always=2)
     return Screen(
         answer=_sentence(d),
-        lead=[line for line in (_expected(d), standing_text(d) if d.suspects else _standing_alone(d), _tie(d)) if line],
+        lead=[line for line in (_corrected(d), _expected(d), standing_text(d) if d.suspects else _standing_alone(d), _tie(d)) if line],
         table=table,
         doubts=[f"{d.judged.reason}."] if d.needs_attention and d.judged.reason else [],
         notes=_notes(d),
@@ -39,7 +39,17 @@ def _sentence(d: Diagnosis) -> str:
     figure = str(q.main) if q.main else "no figure"
     first = d.suspects[0] if d.suspects else None
     because = f": {first.what}" if first is not None and d.verdict in ("MISCOUNTED", "IMPOSSIBLE", "SLOW") else ""
+    if d.verdict == "UNKNOWN" and d.missing:
+        because = f": what would decide is {d.missing[0]}"
     return f"{d.verdict}, {figure}{f' ({where})' if where else ''}{because}"
+
+
+def _corrected(d: Diagnosis) -> str:
+    """What the figure reads without the slip that is suspected first."""
+    main, corrected = d.question.main, d.judged.corrected
+    if main is None or corrected is None or main.quantity == "reported_over_true":
+        return ""
+    return f"Without that it is {replace(main, value=corrected, includes=())}."
 
 
 def _expected(d: Diagnosis) -> str:
