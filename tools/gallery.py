@@ -32,6 +32,10 @@ GALLERY: dict[str, tuple[str, str]] = {
         "one training on every device whose ceiling was measured: the fastest, the cheapest, and those that others beat in both",
         "compare-hardware llama-3-8b --tokens 1T --hardware all --gpus 64 --output",
     ),
+    "fit": (
+        "whether a fine-tuning fits a card: its memory by part at the moment that decides, over the step, and what would make it fit",
+        "fit llama-3.1-8b --method lora --batch 4 --seq-len 4096 --hardware rtx-4090-24gb --framework trl --output",
+    ),
     "serve": (
         "how many users a served model has room for, how fast, and what their tokens cost",
         "serve llama-3.1-8b --hardware l40s-48gb --ttft 1s --itl 50ms --api-price 0.15,0.60 --out",

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 TRAINED = ("full", "lora", "qlora", "dora", "freeze")
 OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward", "grpo", "inference")
 
+HAS_PICTURES = True
+
 OFFLOADED = ("optimizer", "parameters", "activations")
 QUANTITIES = ("batch", "seq-len", "lora-rank")
 MAX_GPUS = 1024
@@ -159,12 +161,13 @@ def run(options: Options, out: Output) -> int:
     if options.largest:
         return _largest(options, job, hardware, reading, out)
     from estimators.tuning.fit import fit
+    from reports.pages.tuning import tuning_pictures
     from reports.views.planning.fit import fit_screen, fit_tables
 
     answer = fit(job, hardware)
-    changes, way = _fixes(answer) if answer.verdict != "FITS" or out.shows_everything else ((), ())
+    changes, way = _fixes(answer) if answer.verdict != "FITS" or out.shows_everything or out.draws else ((), ())
     tables = arguments.with_all_facts([*fit_tables(answer, changes, way), *fit_files.tables(reading)])
-    out.emit(tables, fit_files.on_screen(fit_screen(answer, changes, way, tables), reading, job))
+    out.emit(tables, fit_files.on_screen(fit_screen(answer, changes, way, tables), reading, job), tuning_pictures(tables))
     return 1 if answer.verdict == "NO" or (options.strict and answer.verdict == "TIGHT") else 0
 
 
@@ -177,11 +180,12 @@ def _fixes(answer: Fit) -> tuple[tuple[Fix, ...], tuple[Fix, ...]]:
 
 def _largest(options: Options, job: TuningJob, hardware: Hardware, reading: Reading | None, out: Output) -> int:
     from estimators.tuning.largest import largest
+    from reports.pages.tuning import tuning_pictures
     from reports.views.planning.fit import largest_screen, largest_tables
 
     found = largest(job, hardware, cast("Quantity", options.largest))
     tables = arguments.with_all_facts([*largest_tables(found), *fit_files.tables(reading)])
-    out.emit(tables, fit_files.on_screen(largest_screen(found, tables), reading, job))
+    out.emit(tables, fit_files.on_screen(largest_screen(found, tables), reading, job), tuning_pictures(tables))
     return 0 if found.value else 1
 
 

@@ -126,6 +126,7 @@ def html_page(
             f"<title>{_text(screen.answer)}</title><style>{CSS}</style></head><body>",
             f"<h1{doubt}>{_text(screen.answer)}</h1>",
             *said,
+            *_introduced(screen),
             *_shown(pictures, tables, data),
             *notes,
             *(_section(table, place) for place, table in enumerate(tables)),
@@ -155,6 +156,12 @@ def _shown(pictures: Sequence[Picture], tables: Sequence[Table], data: Sequence[
 def _broad(picture: Picture) -> str:
     """A picture that is wider than the usual one stands across both columns."""
     return ' class="broad"' if picture.width_in > WIDTH_IN else ""
+
+
+def _introduced(screen: Screen) -> list[str]:
+    """The screen's own table where its last words announce it; else the page's tables hold it."""
+    announced = screen.table is not None and bool(screen.lead) and screen.lead[-1].endswith(":")
+    return [f'<div class="wide">{html_table(screen.table.printable())}</div>'] if announced and screen.table is not None else []
 
 
 def _named(table: Table, place: int | None) -> str:

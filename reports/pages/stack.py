@@ -20,8 +20,8 @@ class Bar:
     Attributes:
         name: of the device, empty where there is one.
         parts: names and bytes, in the order in which they lie; one of no size is left out.
-        limit: bytes that the device holds; None where no device is asked about.
-        spread: a part, the least and the most that it may have.
+        limit: bytes that the device holds; None where that is not known.
+        spread: a part, the least and the most that it may have; of a name that no part has, from where the bar begins.
     """
 
     name: str
@@ -50,12 +50,13 @@ def draw_stack(figure: Any, bars: Sequence[Bar], text: Callable[[float], str]) -
             label = None if part in said else f"{part} {text(size)}" if len(bars) == 1 else part
             axes.barh([place], [size], left=begun, height=0.6, color=colour, hatch=hatch, edgecolor=PAPER, linewidth=0.4, label=label)
             if bar.spread is not None and bar.spread[0] == part:
-                _, low, high = bar.spread
-                label = f"80 % of {part}: {text(low)} to {text(high)}"
-                axes.plot([begun + low, begun + high], [place, place], color=INK, marker="|", markersize=9, label=label)
+                _draw_spread(axes, bar.spread, begun, place, text)
             begun += size
             said.add(part)
         ends.append(begun)
+        if bar.spread is not None and bar.spread[0] not in {part for part, _ in bar.parts}:
+            _draw_spread(axes, bar.spread, 0.0, place, text)
+            ends.append(bar.spread[2])
         if bar.limit is None:
             continue
         label = f"the device holds {text(bar.limit)}" if len(bars) == 1 else None if place else "the device holds"
@@ -64,3 +65,10 @@ def draw_stack(figure: Any, bars: Sequence[Bar], text: Callable[[float], str]) -
     axes.set_xlim(0, 1.04 * max(ends))
     from_zero(axes, "x", "memory of one device", text, unit=GIBI)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize="small")
+
+
+def _draw_spread(axes: Any, spread: tuple[str, float, float], begun: float, place: int, text: Callable[[float], str]) -> None:
+    """The least and the most that a part may have, from where it begins."""
+    part, low, high = spread
+    label = f"80 % of {part}: {text(low)} to {text(high)}"
+    axes.plot([begun + low, begun + high], [place, place], color=INK, marker="|", markersize=9, label=label)

@@ -28,8 +28,10 @@ SHOWN_FIXES = 4
 
 def fit_tables(answer: Fit, fixes: Sequence[Fix], way: Sequence[Fix]) -> list[Table]:
     """Every table: parts at the moment that decides, all moments, the host, the job, the fixes."""
-    changes = [fixes_table(fixes)] if fixes else []
-    together = [replace(fixes_table(way), title="What makes it fit, one change after the other", conditions=[], key="way")] if way else []
+    lacking = max(0.0, -answer.left_bytes)
+    changes = [fixes_table(fixes, lacking)] if fixes else []
+    one_by_one = "What makes it fit, one change after the other"
+    together = [replace(fixes_table(way, lacking), title=one_by_one, conditions=[], key="way")] if way else []
     beside = [reserve_table(answer), host_table(answer), job_table(answer.job)]
     return [parts_table(answer), moments_table(answer), *beside, *changes, *together]
 
@@ -64,6 +66,7 @@ def _facts(answer: Fit) -> dict[str, object]:
 def parts_table(answer: Fit) -> Table:
     """Memory of the fullest device by part, at the moment that decides and at the runner-up."""
     decides, second = answer.decides, answer.memory.runner_up
+    low, high = (format_bytes(size) for size in answer.allocated_interval_bytes)
     rows: list[dict[str, Value]] = [
         {
             "part": name,
@@ -77,7 +80,11 @@ def parts_table(answer: Fit) -> Table:
     rows.append({"part": "allocated", "bytes": round(decides.total_bytes), "runner_up_bytes": round(second.total_bytes), "what": ""})
     return Table(
         title=f"{answer.job.model.name} on {_devices(answer)}: memory of the fullest device",
-        conditions=[f"decides: {decides.name}", f"runner-up: {second.name}", "as torch.cuda.max_memory_allocated counts it"],
+        conditions=[
+            f"decides: {decides.name}",
+            f"runner-up: {second.name}",
+            f"as torch.cuda.max_memory_allocated counts it; 80 %: {low} to {high}",
+        ],
         columns=[
             Column(key="part", header="part"),
             Column(key="bytes", header=decides.name, format=format_bytes, align="right"),
@@ -105,7 +112,8 @@ def moments_table(answer: Fit) -> Table:
         Column(key="part", header="part"),
         Column(key="bytes", header="bytes", format=format_bytes, align="right"),
     ]
-    return Table(title="Every moment of a step", columns=columns, rows=rows, key="moments", kind="estimated")
+    facts = {"device_memory_bytes": answer.hardware.memory_bytes, "decides": answer.decides.name}
+    return Table(title="Every moment of a step", columns=columns, rows=rows, facts=facts, key="moments", kind="estimated")
 
 
 def reserve_table(answer: Fit) -> Table:
@@ -167,11 +175,16 @@ def job_table(job: TuningJob) -> Table:
     )
 
 
-def fixes_table(fixes: Sequence[Fix]) -> Table:
-    """What wins memory, by time lost per GiB won."""
+def fixes_table(fixes: Sequence[Fix], lacking_bytes: float = 0.0) -> Table:
+    """What wins memory, by time lost per GiB won.
+
+    Args:
+        lacking_bytes: that the device has too few of, a reserve included.
+    """
     rows: list[dict[str, Value]] = [
         {
             "change": each.advice.what,
+            "what": each.advice.what.partition(": ")[0].partition(" (")[0],
             "won_bytes": round(each.won_bytes),
             "slower_fraction": each.slower - 1 if each.slower is not None else None,
             "verdict": each.verdict,
@@ -190,6 +203,7 @@ def fixes_table(fixes: Sequence[Fix]) -> Table:
             Column(key="keeps_result", header="same result", raw=True),
         ],
         rows=rows,
+        facts={"lacking_bytes": round(lacking_bytes)},
         key="fixes",
         kind="estimated",
     )
@@ -264,7 +278,7 @@ def largest_tables(found: Largest) -> list[Table]:
     answer = found.answer
     table = parts_table(answer)
     facts = {**table.facts, "quantity": found.quantity, "largest": found.value, "limited_by": found.limited_by}
-    return [Table(title=table.title, columns=table.columns, rows=table.rows, conditions=table.conditions, notes=table.notes, facts=facts)]
+    return [replace(table, facts=facts)]
 
 
 def largest_screen(found: Largest, tables: Sequence[Table]) -> Screen:
