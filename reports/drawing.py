@@ -129,6 +129,7 @@ def logarithmic(
     *,
     most: int = 7,
     ticks: Sequence[float] = (),
+    margin: float = 1.25,
 ) -> None:
     """Make an axis logarithmic, and say so.
 
@@ -139,10 +140,11 @@ def logarithmic(
         text: a value as it is written beside its mark.
         most: marks; of more each second, or third, is left out.
         ticks: where they are; at round values unless given.
+        margin: factor by which the axis passes the least and the greatest value.
     """
     axis = axes.xaxis if way == "x" else axes.yaxis
     axes.set(**{f"{way}scale": "log", f"{way}label": f"{label} (logarithmic)"})
-    low, high = min(values) / 1.25, max(values) * 1.25
+    low, high = min(values) / margin, max(values) * margin
     axes.set(**{f"{way}lim": (low, high)})
     within = list(ticks) or [tick for tick in ROUND if low <= tick <= high]
     decades = [tick for tick in within if f"{tick:e}".startswith("1.0")]

@@ -32,6 +32,18 @@ GALLERY: dict[str, tuple[str, str]] = {
         "one training on every device whose ceiling was measured: the fastest, the cheapest, and those that others beat in both",
         "compare-hardware llama-3-8b --tokens 1T --hardware all --gpus 64 --output",
     ),
+    "report": (
+        "what a training step on this machine is spent on, and what to fix first: waterfall, samples, roofline, memory",
+        "report results/cpu-amd-epyc/check/20261124T164229.990Z-gpt2-train-13137-530be911.json --output",
+    ),
+    "report-folder": (
+        "fifteen runs side by side: what each reaches of the machine, how its step was predicted, what to fix first in each",
+        "report results/cpu-amd-epyc/check --output",
+    ),
+    "compare": (
+        "the same steps on two machines: both distributions, and every ratio with its interval",
+        "compare results/cpu-amd-epyc/check results/cpu-intel-xeon/check --across device --output",
+    ),
     "fit": (
         "whether a fine-tuning fits a card: its memory by part at the moment that decides, over the step, and what would make it fit",
         "fit llama-3.1-8b --method lora --batch 4 --seq-len 4096 --hardware rtx-4090-24gb --framework trl --output",

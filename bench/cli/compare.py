@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bench.statistics.comparison import Scale, Unit
     from bench.statistics.noise_floor import NoiseFloor
 
+HAS_PICTURES = True
+
 EXIT = {"SLOWER": 1, "INCOMPARABLE": 2}
 DEFAULT_OUT, DEFAULT_REPEATS = "runs", 5
 SELF_TESTS = "*-selftest-selftest-*.json"
@@ -108,9 +110,11 @@ def run(options: Options, out: Output) -> int:
     """Compare, print, and return the verdict's exit code."""
     from bench.statistics.comparison import compare
     from reports.checks.evidence import fault
+    from reports.pages.comparing import comparing_pictures
     from reports.rates import MAIN_PHASE
     from reports.views.records.comparison import headline, tables
     from reports.views.records.comparison_screen import comparison_screen
+    from reports.views.records.distributions import distributions_table, ratios_table
 
     if options.confidence < 0.5:
         raise BadValueError(f"--confidence {options.confidence:g}: expected 0.5 to 0.999, such as 0.95 or 95%")
@@ -135,7 +139,13 @@ def run(options: Options, out: Output) -> int:
         faults=fault,
     )
     shown = tables(compared, a, b, label_a=options.a, label_b=options.b)
-    out.emit(shown, comparison_screen(compared, shown))
+    screen = comparison_screen(compared, shown)
+    if out.draws or out.format == "json":
+        beside = [distributions_table(compared, a, b, scale=scale, across=options.across), ratios_table(compared)]
+        data = [table for table in beside if table.rows]
+        out.emit(shown, screen, comparing_pictures([*shown, *data]), data=data)
+    else:
+        out.emit(shown, screen)
     if compared.verdict == "INCOMPARABLE":
         streams.remark(f"error: {headline(compared)}")
     return EXIT.get(compared.verdict, 0)

@@ -230,7 +230,7 @@ def _common_phases(one: ComparedCase, other: ComparedCase, scale: Scale | None) 
     return [name for name in timed(one) if name in timed(other) and name not in NOT_JUDGED]
 
 
-def _series(case: ComparedCase, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
+def series_of(case: ComparedCase, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
     """The samples of each record, scaled; or why there are none to compare."""
     series = []
     for record in case.records:
@@ -267,7 +267,7 @@ def _sizes(one: ComparedCase, other: ComparedCase, name: str) -> tuple[list[list
 def _phase(
     one: ComparedCase, other: ComparedCase, name: str, threshold: float, confidence: float, scale: Scale | None, floor: NoiseFloor | None
 ) -> PhaseComparison:
-    (series_a, why_a), (series_b, why_b) = (_series(case, name, scale) for case in (one, other))
+    (series_a, why_a), (series_b, why_b) = (series_of(case, name, scale) for case in (one, other))
     if why_a or why_b:
         return PhaseComparison(case=one.name, phase=name, verdict="INCOMPARABLE", reason=why_a or why_b)
     sizes_a, sizes_b = _sizes(one, other, name)

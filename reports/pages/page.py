@@ -167,7 +167,7 @@ def _introduced(screen: Screen) -> list[str]:
 def _named(table: Table, place: int | None) -> str:
     """The table of a picture, with a way to it."""
     title = _text(table.title)
-    return f"{title}: --format csv" if place is None else f'<a href="#t{place}">{title}</a>'
+    return f"{title}: --format json" if place is None else f'<a href="#t{place}">{title}</a>'
 
 
 def _section(table: Table, place: int) -> str:

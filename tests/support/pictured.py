@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import inspect
 import itertools
 import math
@@ -18,7 +19,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from estimators import units
-from reports.drawing import STYLE
+from estimators.printable import cut
+from reports.drawing import NAME_COLUMNS, STYLE
 from reports.pages.picture import ARROWS, Picture
 from reports.table import Table
 
@@ -54,10 +56,11 @@ def numbers(values: Iterable[object]) -> Iterator[float]:
 
 def points_not_held(figure: Figure, table: Table) -> list[str]:
     """What is drawn at a place that the table has no number for; an axis of names has none, and zero is where bars begin."""
-    known = [0.0, *held(table)]
+    known = sorted({0.0, *held(table)})
 
     def is_held(value: float) -> bool:
-        return any(math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12) for other in known)
+        at = bisect.bisect(known, value)
+        return any(math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12) for other in known[max(0, at - 1) : at + 1])
 
     return [
         f"{way} {at:g}"
@@ -68,12 +71,17 @@ def points_not_held(figure: Figure, table: Table) -> list[str]:
 
 
 def _is_of_names(axes: Axes, way: str, table: Table) -> bool:
-    """Whether the marks of an axis are names, at 0, 1, 2, ...: cells of the table, or nothing."""
+    """Whether the marks of an axis are names, at 0, 1, 2, ...: cells of the table, two of a row, or nothing; a long one is cut."""
     axis = axes.yaxis if way == "y" else axes.xaxis
     names = [text.get_text() for text in axis.get_ticklabels()]
-    cells = {str(value) for row in table.rows for value in row.values() if isinstance(value, str)}
+    cells = [[value for value in row.values() if isinstance(value, str)] for row in table.rows]
+    known = {
+        *(cell for row in cells for cell in row),
+        *(f"{one}: {other}" for row in cells for one, other in itertools.permutations(row, 2)),
+    }
+    known |= {cut(name, NAME_COLUMNS) for name in known}
     places = [float(place) for place in axis.get_majorticklocs()]
-    return places == [*range(len(places))] and all(not name or name in cells for name in names)
+    return places == [*range(len(places))] and all(not name or name in known for name in names)
 
 
 def _drawn(axes: Axes) -> Iterator[tuple[str, float, Sequence[float]]]:
