@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from bench import streams
+from bench.cli import records_page
 from bench.cli.output import Output
 from estimators.frozen import frozen, replace
 
@@ -41,10 +42,7 @@ def run(options: Options, out: Output) -> int:
     records, problems = read_folder(options.folder)
     for problem in problems:
         streams.remark(f"warning: {' '.join(problem.split())}")
-    from reports.pages.learner import learner_pictures
-    from reports.pages.running import running_pictures
     from reports.summary import details, num_failed, tables
-    from reports.views.records import engineer
     from reports.views.records.learner import learner_tables
     from reports.views.records.records_screen import records_screen
 
@@ -56,13 +54,5 @@ def run(options: Options, out: Output) -> int:
 
         asked = waterfall_tables(records)
         shown, screen = [*shown, *asked], replace(screen, asked=asked)
-    if out.draws or (one and out.format == "json"):
-        around = engineer.Around() if any(record.request.train_days for record in records) else engineer.around(
-            records, one=one, has_waterfall=options.waterfall
-        )
-        shown, screen = [shown[0], *around.tables, *shown[1:]], replace(screen, lead=[*around.lines, *screen.lead])
-        pictures = [*learner_pictures(shown), *running_pictures([*shown, *around.data])]
-        out.emit(shown, screen, pictures, data=around.data)
-    else:
-        out.emit(shown, screen)
+    records_page.emit(out, records, shown, screen, one=one, has_waterfall=options.waterfall)
     return 1 if num_failed(records) else 0

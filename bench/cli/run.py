@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import article_options, names, run_endpoint, run_repeats, run_suite
+from bench.cli import article_options, names, records_page, run_endpoint, run_repeats, run_suite
 from bench.cli.arguments import count, positive, share, targets
 from bench.cli.output import Output
 from bench.cli.sequences import add_image_size, batch_size, length
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bench.records.calibration import Calibration
 
 DEFAULT_OUT = "runs"
+HAS_PICTURES = True
 RECOMPUTE = ("none", "full")
 
 
@@ -250,7 +251,8 @@ def run(options: Options, out: Output) -> int:
         return 0
     asked = waterfall_tables([record]) if options.waterfall else []
     shown = tables(record)
-    out.emit([*shown, *asked], replace(run_screen(record, shown), asked=asked))
+    screen = replace(run_screen(record, shown), asked=asked)
+    records_page.emit(out, [record], [*shown, *asked], screen, has_waterfall=options.waterfall)
     say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli import records_page
 from bench.cli.arguments import with_all_facts
 from bench.cli.output import Output
 from bench.records.request import Request
@@ -55,6 +56,6 @@ def run(request: Request, num_repeats: int, hub_id: str | None, *, folder: Path,
             screen = run_screen(one, shown)
             doubts = [*failed_lines(records), *screen.doubts[len(failed_lines([one])) :]]
             screen = replace(screen, answer=repeated.title, lead=[f"the middle one: {screen.answer}", *screen.lead], doubts=doubts)
-            out.emit(with_all_facts([repeated, *shown]), screen)
+            records_page.emit(out, [one], with_all_facts([repeated, *shown]), screen)
             say(f"records: {folder}/")
     return 1 if any(failed(crosscheck(record)) for record in records) else 0

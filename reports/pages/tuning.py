@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from estimators.units import format_bytes, format_signed_fraction
-from reports.drawing import COLOURS, GREY, INK, LINES, from_zero, named
+from reports.drawing import COLOURS, GREY, INK, LINES, PAPER, from_zero, named
 from reports.pages.picture import Picture
 from reports.pages.stack import Bar, draw_stack
 from reports.table import Table
@@ -68,7 +68,9 @@ def draw_fixes(figure: Any, table: Table) -> None:
         slower = row["slower_fraction"]
         if slower is not None:
             words = format_signed_fraction(slower) if abs(slower) >= SHORTEST else "as before"
-            axes.annotate(words, (row["won_bytes"], place), textcoords="offset points", xytext=(4, 0), va="center", fontsize="small")
+            at = (row["won_bytes"], place)
+            ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}
+            axes.annotate(words, at, textcoords="offset points", xytext=(4, 0), va="center", fontsize="small", bbox=ground)
     lacking = table.facts["lacking_bytes"]
     if lacking:
         label = f"too much, with a reserve: {format_bytes(lacking)}"

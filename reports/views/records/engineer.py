@@ -31,13 +31,15 @@ class Around:
 
 
 def around(records: Sequence[Measurement], *, one: bool, has_waterfall: bool = False) -> Around:
-    """Of a run, or of a folder of them; nothing of servers, self-tests and what was only estimated.
+    """Of a run, or of a folder of them; nothing of servers, self-tests, what was only estimated, and a learner's suite.
 
     Args:
         records: at least one.
         one: whether one was asked for.
         has_waterfall: whether the answer has its waterfall, or its predictions, already.
     """
+    if not one and any(record.request.train_days for record in records):
+        return Around()
     steps = [record for record in records if record.phases and record.proof.served is None and record.request.task != TASK]
     if not steps:
         return Around()

@@ -1,0 +1,40 @@
+"""How records are shown: their tables, and on a page, in a picture and in json what stands around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.cli.output import Output
+from estimators.frozen import replace
+
+if TYPE_CHECKING:
+    from bench.records.record import Measurement
+    from reports.screen import Screen
+    from reports.table import Table
+
+
+def emit(
+    out: Output, records: Sequence[Measurement], tables: Sequence[Table], screen: Screen, *, one: bool = True, has_waterfall: bool = False
+) -> None:
+    """Emit the tables; where pictures are looked at, with what to fix first, the waterfall, the roofline, the memory and every sample.
+
+    Args:
+        records: that the tables are of.
+        one: whether one was asked for, and not a folder of them.
+        has_waterfall: whether the tables have their waterfall already.
+
+    Raises:
+        UnavailableError, BadValueError: as Output.emit.
+    """
+    if not (out.draws or (one and out.format == "json")):
+        out.emit(tables, screen)
+        return
+    from reports.pages.learner import learner_pictures  # deferred, as the others: a screen does without
+    from reports.pages.running import running_pictures
+    from reports.views.records.engineer import around
+
+    beside = around(records, one=one, has_waterfall=has_waterfall)
+    shown = [tables[0], *beside.tables, *tables[1:]]
+    pictures = [*learner_pictures(shown), *running_pictures([*shown, *beside.data])]
+    out.emit(shown, replace(screen, lead=[*beside.lines, *screen.lead]), pictures, data=beside.data)
