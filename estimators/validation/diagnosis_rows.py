@@ -50,14 +50,24 @@ TURNED = ("itl", "tpot")
 SIZES = {"ms": 1e-3, "min": 60.0, "h": 3600.0, "days": 86400.0, "d": 86400.0, "%": 0.01, "tflop/s": 1e12, "tflops": 1e12}
 """Units that are no base units, in their size."""
 
-_KEYED = re.compile(r"\b(tp|pp|cp|ep|dp|zero)\s*=\s*(\d+)", re.IGNORECASE)
-_SHARDED = {"hsdp": 3, "fsdp": 3, "zero-3": 3, "zero3": 3, "zero-2": 2, "zero-1": 1, "ddp": 0}
+_KEYED = re.compile(r"\b(tp|pp|cp|ep|dp|zero)[\s=-]*(\d+)\b", re.IGNORECASE)
+_SHARDED = {"hsdp": 3, "fsdp": 3, "fsdp2": 3, "ddp": 0}
 _COUNT = r"(\d[\d,]*)"
-_MICRO = re.compile(rf"\b(?:mbs|micro[- ]?batch(?: size)?)\s*=?\s*{_COUNT}|^{_COUNT}\s+per\s+gpu\b|^{_COUNT}\s*x\s*accum", re.IGNORECASE)
-_GLOBAL = re.compile(rf"\b(?:gbs|global[- ]batch(?: size)?)\s*=?\s*{_COUNT}|^{_COUNT}\s+sequences?\b", re.IGNORECASE)
-_PASSES = re.compile(rf"\baccum\w*(?: steps)?\s*=?\s*{_COUNT}", re.IGNORECASE)
+_MICRO = re.compile(
+    rf"\b(?:mbs|micro[- ]?batch(?: size)?|per[- ]device batch(?: size)?)[\s=:]*{_COUNT}"
+    rf"|^{_COUNT}\s+per\s+(?:gpu|device)\b|^{_COUNT}\s*x\s*accum",
+    re.IGNORECASE,
+)
+_GLOBAL = re.compile(
+    rf"\b(?:gbs|(?:global|total)[- ]batch(?: size)?)[\s=:]*{_COUNT}(?![\d,]|\s*tokens)|^{_COUNT}\s+sequences?\b", re.IGNORECASE
+)
+_PASSES = re.compile(rf"\b(?:accum\w*(?: steps)?(?: of)?|gas)[\s=:]*{_COUNT}", re.IGNORECASE)
 _NO_PASSES = re.compile(r"\bno (?:gradient )?accumulation\b", re.IGNORECASE)
-_STEP_TOKENS = re.compile(rf"^{_COUNT}\s+tokens\b|\bper (?:iteration|step) of {_COUNT} tokens\b", re.IGNORECASE)
+_STEP_TOKENS = re.compile(
+    rf"^{_COUNT}\s+tokens\b|\bper (?:iteration|step) of {_COUNT} tokens\b|\b{_COUNT} tokens (?:a|per) (?:step|iteration)\b"
+    rf"|\btotal[- ]batch(?: size)?[\s=:]*{_COUNT} tokens\b",
+    re.IGNORECASE,
+)
 _SAMPLE_OF = re.compile(rf"\b{_COUNT}\s+samples? of {_COUNT} tokens\b", re.IGNORECASE)
 _EPOCHS_OF = re.compile(rf"\b{_COUNT}\s+epochs? of {_COUNT}\s+(?:examples?|samples?|images?)\b", re.IGNORECASE)
 _LAYERS = re.compile(r"\b(?:n_layers?|num_layers|layers)\s*=?\s*(\d+)|\b(\d+)\s+layers\b|\b(\d{1,3})\s*x\s*\d{3,5}\b", re.IGNORECASE)
@@ -82,7 +92,7 @@ def observed_of(record: Record, *, sentence: bool = True) -> Observed:
     main = _main(record)
     steps = _STEP_TOKENS.search(record.text("batch")) or _STEP_TOKENS.search(record.text("scope"))
     if steps and setting.seq_len and setting.global_batch is None:
-        tokens = _whole(steps[1] or steps[2])
+        tokens = _whole(next(group for group in steps.groups() if group))
         setting = replace(setting, global_batch=tokens // setting.seq_len if tokens % setting.seq_len == 0 else None)
     figures = [main, *_figures(record, main, setting)]
     others: list[OtherRun] = []
@@ -134,7 +144,9 @@ def _figures(record: Record, main: Figure, setting: Setting) -> list[Figure]:
             continue
         scope: Scope = "device" if "per gpu" in record.text("scope").casefold() and column == "scope" else "job"
         found += [said.figure for said in figures_in(_SAMPLE_OF.sub("", text), scope)]
-    steps = {_whole(m[1] or m[2]) for m in (_STEP_TOKENS.search(record.text(c)) for c in ("batch", "scope")) if m}
+    steps = {
+        _whole(next(group for group in m.groups() if group)) for m in (_STEP_TOKENS.search(record.text(c)) for c in ("batch", "scope")) if m
+    }
     kept = [f for f in found if not (f.quantity == "tokens" and (int(f.value) in steps or f.value == setting.seq_len))]
     return [f for f in kept if (f.quantity, f.scope) != (main.quantity, main.scope) or f.includes]
 

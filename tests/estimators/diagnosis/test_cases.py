@@ -10,8 +10,9 @@ from estimators.errors import BadValueError
 from estimators.facts.causes import causes
 from estimators.validation.diagnosis_mutations import mutated
 from estimators.validation.diagnosis_mutations import score_of as mutation_score
+from estimators.validation.diagnosis_rows import observed_of
 from estimators.validation.diagnosis_score import diagnosed, score_of
-from estimators.validation.table import DIAGNOSIS_COLUMNS, read_table, shipped_diagnoses
+from estimators.validation.table import DIAGNOSIS_COLUMNS, Record, read_table, shipped_diagnoses
 
 
 def test_the_marks_of_the_labelled_cases_are_reached() -> None:
@@ -49,6 +50,23 @@ def test_a_label_changes_no_answer(tmp_path: Path) -> None:
         writer.writerows(rows)
     mine, ours = ([diagnosed(record) for record in read_table(str(name))[:12]] for name in (path, shipped_diagnoses()))
     assert [(row.verdict, row.causes) for row in mine] == [(row.verdict, row.causes) for row in ours]
+
+
+@pytest.mark.parametrize(
+    ("batch", "layout", "expected"),
+    [
+        ("mbs 2, gas 4", "zero-3", {"micro_batch": 2, "accumulation": 4, "zero": 3}),
+        ("12 x accumulation 5 x 8 GPUs", "ddp", {"micro_batch": 12, "accumulation": 5, "zero": 0}),
+        ("total batch 524,288 tokens", "tp2 pp4", {"global_batch": 512, "tp": 2, "pp": 4}),
+        ("per-device batch 8, accumulation of 4", "DeepSpeed ZeRO 2", {"micro_batch": 8, "accumulation": 4, "zero": 2}),
+        ("gbs 128, 100 steps", "tp=8,pp=2", {"global_batch": 128, "tp": 8, "pp": 2}),
+    ],
+)
+def test_batches_and_layouts_are_read_as_people_write_them(batch: str, layout: str, expected: dict[str, int]) -> None:
+    cells = {"quantity": "step_time", "value": "1", "num_gpus": "8", "seq_len": "1024", "batch": batch, "layout": layout}
+    setting = observed_of(Record(kind="diagnosis", line=2, path="", cells=cells)).setting
+    names = ("micro_batch", "accumulation", "global_batch", "tp", "pp", "cp", "ep", "dp", "zero")
+    assert {name: getattr(setting, name) for name in names if getattr(setting, name) is not None} == expected
 
 
 @pytest.mark.parametrize(
