@@ -38,3 +38,20 @@ def emit(
     shown = [tables[0], *beside.tables, *tables[1:]]
     pictures = [*learner_pictures(shown), *running_pictures([*shown, *beside.data])]
     out.emit(shown, replace(screen, lead=[*beside.lines, *screen.lead]), pictures, data=beside.data)
+
+
+def emit_one(out: Output, record: Measurement, *, waterfall: bool = False) -> None:
+    """Emit all of one run.
+
+    Args:
+        waterfall: whether its step is explained part by part, on a screen too.
+
+    Raises:
+        UnavailableError, BadValueError: as Output.emit.
+    """
+    from reports.summary import details
+    from reports.views.records.records_screen import one_screen
+    from reports.views.records.waterfall import waterfall_tables
+
+    shown, asked = details(record), waterfall_tables([record]) if waterfall else []
+    emit(out, [record], [*shown, *asked], replace(one_screen(record, shown), asked=asked), has_waterfall=waterfall)

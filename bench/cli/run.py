@@ -29,7 +29,7 @@ from bench.machine.ranks import say
 from bench.records.request import ALL_TASKS, CACHES, SERVING, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, NoOpTableError, UnavailableError, UnknownNameError
-from estimators.frozen import frozen, replace
+from estimators.frozen import frozen
 from estimators.parsing import MAX_LENGTH
 from estimators.samples import MAX_IMAGES, Image
 from estimators.tuning.settings import METHODS, PRECISIONS
@@ -235,24 +235,17 @@ def run(options: Options, out: Output) -> int:
         return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=say)
     from bench.runs.measure import Interrupted, keeps, measure
     from reports.checks.crosscheck import crosscheck, failed
-    from reports.summary import details as tables
-    from reports.views.records.records_screen import one_screen as run_screen
-    from reports.views.records.waterfall import waterfall_tables
 
     try:
         record = measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options, request))
     except Interrupted as stopped:
         if keeps(request.task) and stopped.record.phases:
             with suppress(BrokenPipeError, UnavailableError):  # the signal, too, ended who read it
-                shown = tables(stopped.record)
-                out.emit(shown, run_screen(stopped.record, shown))
+                records_page.emit_one(out, stopped.record)
         raise
     if not keeps(request.task):
         return 0
-    asked = waterfall_tables([record]) if options.waterfall else []
-    shown = tables(record)
-    screen = replace(run_screen(record, shown), asked=asked)
-    records_page.emit(out, [record], [*shown, *asked], screen, has_waterfall=options.waterfall)
+    records_page.emit_one(out, record, waterfall=options.waterfall)
     say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
 
