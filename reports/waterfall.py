@@ -10,7 +10,7 @@ from bench.statistics import robust
 from estimators.advice import Advice
 from estimators.facts.causes import causes
 from estimators.frozen import frozen
-from reports.rates import all_rates
+from reports.rates import all_rates, drift
 
 UNEXPLAINED = "unexplained"
 
@@ -43,12 +43,14 @@ class Waterfall:
         whole_s: the median step (of slices, what they say of the full depth), with the wait for its data where that was timed.
         tag: measured; extrapolated from slices; derived where the wait was added.
         parts: they sum to `whole_s`.
+        suspects: of what is unexplained, as `diagnose` names and settles them, those that the record speaks for first.
     """
 
     phase: str
     whole_s: float
     tag: str
     parts: tuple[WaterfallPart, ...]
+    suspects: tuple[Advice, ...] = ()
 
     @property
     def largest(self) -> WaterfallPart:
@@ -73,10 +75,23 @@ SUSPECTS = {
     "host": "host_bound_small_model",
     "data": "data_loader_suspected",
     "throttling": "throttling",
-    "padding": "padding_counted",
+    "padding": "padding_computed",
     UNEXPLAINED: "noisy_machine",
 }
 """Parts whose time is a suspect of `diagnose`: how it is settled stands with that one."""
+
+SPOKEN_FOR = {
+    "Throttled": "throttling",
+    "HeldBack": "throttled_process",
+    "CpuShared": "noisy_machine",
+    "DeviceShared": "noisy_machine",
+    "Unstable": "noisy_machine",
+    "UnevenRanks": "straggler_gpu",
+}
+"""Finding of a record -> the suspect of `diagnose` that it is evidence of."""
+
+MUCH_DRIFT = 0.1
+"""Rates that differ by less between before and after a run are those of one machine."""
 
 FASTER_DTYPE = ", or a dtype that the device multiplies faster (--dtype bf16)"
 NAMES = {
@@ -130,9 +145,33 @@ def waterfall(record: Measurement) -> Waterfall | None:
     parts += [wait, padding, throttling]
     whole_s = step_s + (wait.seconds_s or 0.0)
     rest = whole_s - math.fsum(part.seconds_s or 0.0 for part in parts)
-    parts.append(WaterfallPart(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=_advice(UNEXPLAINED)))
+    suspects = _suspects(record)
+    parts.append(WaterfallPart(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=suspects[0]))
     tag = "derived" if wait.seconds_s else reached.tag
-    return Waterfall(phase=reached.phase, whole_s=whole_s, tag=tag, parts=tuple(parts))
+    return Waterfall(phase=reached.phase, whole_s=whole_s, tag=tag, parts=tuple(parts), suspects=suspects)
+
+
+def _suspects(record: Measurement) -> tuple[Advice, ...]:
+    """What may take time that no part explains: what a finding of the record, or its rates after the run, speak for; else the machine."""
+    told: dict[str, list[str]] = {}
+    for finding in record.warnings:
+        if finding.code in SPOKEN_FOR:
+            told.setdefault(SPOKEN_FOR[finding.code], []).append(finding.text)
+    slower = [f"its {name} rate {100 * change:+.1f} %" for name, change in drift(record).items() if change < -MUCH_DRIFT]
+    if slower:
+        told.setdefault(SUSPECTS[UNEXPLAINED], []).append(f"after the run, against before it: {', '.join(slower)}")
+    if not told:
+        return (_advice(UNEXPLAINED),)
+    machine = SUSPECTS[UNEXPLAINED]
+    return tuple(
+        Advice(
+            id=name,
+            what=WHAT_TO_DO[UNEXPLAINED] if name == machine else causes()[name].what,
+            evidence="; ".join(texts),
+            check=causes()[name].check,
+        )
+        for name, texts in told.items()
+    )
 
 
 def _advice(name: str, more: str = "") -> Advice:

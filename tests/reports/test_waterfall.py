@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.records.estimated import Estimated, PartsOfStep, PredictedStep
-from bench.records.record import Measurement, Phase
+from bench.records.record import Finding, Measurement, Phase
 from estimators.facts.causes import causes
 from reports.views.records.calibration import check_tables, predicted_tables
 from reports.views.records.waterfall import sentence, waterfall_table, waterfall_tables
@@ -99,6 +99,22 @@ def test_a_part_that_diagnose_suspects_is_settled_as_there() -> None:
         found = advice[part]
         assert found is not None
         assert (found.id, found.check) == (cause, causes()[cause].check)
+
+
+def test_what_the_record_speaks_for_is_suspected_of_the_rest_as_diagnose_names_it() -> None:
+    held = Finding(code="Throttled", text="the clock was held down in 40 % of the samples", advice="cool it")
+    shared = Finding(code="CpuShared", text="other programs took 30 % of this machine's processors during the window")
+    made = with_rates_after(record(warnings=(held, shared)), matmul=1.0, bandwidth=0.6)
+    found = waterfall(made)
+    assert found is not None
+    assert [each.id for each in found.suspects] == ["throttling", "noisy_machine"]
+    assert [each.check for each in found.suspects] == [causes()[each.id].check for each in found.suspects]
+    assert found.suspects[1].evidence == f"{shared.text}; after the run, against before it: its bandwidth rate -40.0 %"
+    assert by_name(made)[UNEXPLAINED].advice == found.suspects[0]
+    assert any("throttling (the clock was held down in 40 %" in note for note in waterfall_table(made).notes)
+    plain = waterfall(record(warnings=(Finding(code="ShapesVary", text="the steps differ in size"),)))
+    assert plain is not None
+    assert [(each.id, each.evidence) for each in plain.suspects] == [("noisy_machine", "")]
 
 
 def test_the_wait_for_data_is_an_epoch_beyond_its_steps() -> None:

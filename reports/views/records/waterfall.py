@@ -9,10 +9,7 @@ from estimators import units
 from reports.rates import drift
 from reports.table import Column, Table, Value
 from reports.views.records.calibration import predicted_tables
-from reports.waterfall import UNEXPLAINED, Waterfall, waterfall
-
-STEADY_FRACTION = 0.1
-"""Rates that differ by less between before and after a run are those of one machine."""
+from reports.waterfall import MUCH_DRIFT, UNEXPLAINED, Waterfall, waterfall
 
 MISSING = "no step of this record was predicted from a calibration; make one with: python -m bench run ... --waterfall"
 
@@ -54,7 +51,7 @@ def waterfall_table(record: Measurement) -> Table:
         conditions=[model, "the parts sum to the step"],
         columns=[c for c in _columns() if c.key != "profiled_s" or any(row.get("profiled_s") is not None for row in rows)],
         rows=rows,
-        notes=[sentence(breakdown), *_notes(record)],
+        notes=[sentence(breakdown), *_suspected(breakdown), *_notes(record)],
     )
 
 
@@ -68,6 +65,12 @@ def sentence(breakdown: Waterfall) -> str:
         return f"The parts are {100 * share:.0f} % more than the step took: the calibration is too slow for it; {what}."
     settled = f" Settled by: {check}." if part.name == UNEXPLAINED and check else ""
     return f"The largest part beside the bound is {part.name}, {100 * share:.0f} % of the step: {what}.{settled}"
+
+
+def _suspected(breakdown: Waterfall) -> list[str]:
+    """What the record speaks for as the reason of what is unexplained; nothing where it speaks for nothing."""
+    told = [f"{each.id} ({each.evidence})" for each in breakdown.suspects if each.evidence]
+    return [f"Suspected of what is unexplained, as diagnose names it: {'; '.join(told)}."] if told else []
 
 
 def _columns() -> list[Column]:
@@ -100,7 +103,7 @@ def _drifted(record: Measurement) -> list[str]:
     if not moved:
         return []
     told = ", ".join(f"its {name} rate {100 * change:+.1f} %" for name, change in moved.items())
-    steady = max(map(abs, moved.values())) <= STEADY_FRACTION
+    steady = max(map(abs, moved.values())) <= MUCH_DRIFT
     meaning = "the machine stayed as it was" if steady else "the machine itself changed, and a step predicted before may be off by as much"
     return [f"After the run, against before it: {told}: {meaning}."]
 
