@@ -67,7 +67,7 @@ def test_the_readme_is_read_in_two_minutes() -> None:
     assert len(CHINESE.splitlines()) <= 60
 
 
-def test_the_readme_has_a_command_for_each_of_fourteen_questions() -> None:
+def test_the_readme_has_a_command_for_each_of_fifteen_questions() -> None:
     assert len(CELL.findall(README)) == QUESTIONS
     assert len({command.split()[0] for command in CELL.findall(README)}) >= 9
 
