@@ -14,7 +14,7 @@ from tests.support.checkout import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 MAX_BYTES = 10_000
-QUESTIONS = 14
+QUESTIONS = 15
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BENCH = re.compile(r"^(?:\$ )?(?:.* && )?(?:\S*/)?python -m bench (.+)$")
