@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from estimators.units import DAY_S, format_count, format_duration, format_flop, format_fraction, format_int
-from reports.drawing import COLOURS, GREY, INK, LINES, MARKS, from_zero, logarithmic, named
+from estimators.units import DAY_S, format_count, format_duration, format_flop, format_fraction, format_int, format_ratio
+from reports.drawing import COLOURS, GREY, INK, LINES, MARKS, PAPER, from_zero, logarithmic, named
 from reports.pages.picture import Picture
 from reports.summary import DAYS_PER_YEAR, long_duration
 from reports.table import Table
@@ -46,8 +46,8 @@ def learner_pictures(tables: Sequence[Table]) -> list[Picture]:
         elif key.endswith("_time") and table.rows:
             pictures.append(Picture(title=table.title, table=key, draw=draw_time, height_in=2.8))
     if "rule" in keys and keys["rule"].rows:
-        title = "The rule of thumb against every product counted"
-        pictures.append(Picture(title=title, table="rule", draw=draw_rule, better="diagonal"))
+        title = "6·N·D and 2·N·D against every product counted"
+        pictures.append(Picture(title=title, table="rule", draw=draw_rule, height_in=2.8))
     return pictures
 
 
@@ -140,7 +140,8 @@ def draw_curve(figure: Any, table: Table) -> None:
     for at, (key, label) in enumerate((("train_loss", "training days"), ("heldout_loss", "held-out days"))):
         axes.plot(epochs, [row[key] for row in rows], marker=MARKS[at], linestyle=LINES[at], color=COLOURS[at], label=label)
     best = table.facts["best_epoch"]
-    axes.axvline(best, color=INK, linewidth=1, linestyle=LINES[3], label=f"the best: epoch {best:,}")
+    if best is not None:
+        axes.axvline(best, color=INK, linewidth=1, linestyle=LINES[3], label=f"the best: epoch {best:,}")
     from_zero(axes, "x", "epoch", lambda number: format_int(round(number)))
     _finish(figure, axes, [row[key] for row in rows for key in ("train_loss", "heldout_loss")], None)
 
@@ -157,14 +158,14 @@ def _bars(figure: Any, rows: Sequence[Row], key: str) -> Any:
             va="center",
             fontsize="small",
         )
-    named(axes, [row["part"] for row in rows])
+    named(axes, [row["name"] for row in rows])
     axes.set_xlim(0, 1.18 * max(row[key] for row in rows))
     return axes
 
 
 def draw_flop(figure: Any, table: Table) -> None:
     """FLOP by part of the network."""
-    from_zero(_bars(figure, table.rows, "flop"), "x", "FLOP", format_flop)
+    from_zero(_bars(figure, table.rows, "flop"), "x", "FLOP", format_flop, most=3)
 
 
 def draw_time(figure: Any, table: Table) -> None:
@@ -173,23 +174,15 @@ def draw_time(figure: Any, table: Table) -> None:
 
 
 def draw_rule(figure: Any, table: Table) -> None:
-    """FLOP by rule of thumb against FLOP counted."""
+    """The rule's FLOP as a share of those counted, by model, and the line where they are the same."""
     axes = figure.add_subplot()
     rows: Sequence[Row] = table.rows
-    x, y = ([float(row[key]) for row in rows] for key in ("counted_flop", "rule_flop"))
-    axes.plot(x, x, color=GREY, linewidth=1, label="as counted")
-    axes.scatter(x, y, s=34, marker=MARKS[1], color=COLOURS[1], label="by the rule")
-    for row in rows:
-        late = float(row["counted_flop"]) == max(x)
-        axes.annotate(
-            f"{row['model']}: {row['rule']}",
-            (float(row["counted_flop"]), float(row["rule_flop"])),
-            textcoords="offset points",
-            xytext=(-8, 6) if late else (8, -10),
-            ha="right" if late else "left",
-            fontsize="small",
-        )
-    logarithmic(axes, "x", "every product counted", x, format_flop)
-    logarithmic(axes, "y", "rule of thumb", y, format_flop)
-    axes.grid(visible=True)
+    axes.barh(range(len(rows)), [row["ratio"] for row in rows], height=0.6, color=COLOURS[0], label="the rule over every product counted")
+    for place, row in enumerate(rows):
+        said = f"{row['rule']}: {format_ratio(row['ratio'])}"
+        axes.annotate(said, (0.0, place), textcoords="offset points", xytext=(6, 0), va="center", fontsize="small", color=PAPER)
+    axes.axvline(table.facts["same"], color=INK, linewidth=1.4, linestyle=LINES[1], label="the same")
+    named(axes, [row["model"] for row in rows])
+    axes.set_xlim(0, 1.15 * max(table.facts["same"], *(row["ratio"] for row in rows)))
+    from_zero(axes, "x", "ratio", format_ratio)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)

@@ -10,6 +10,8 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.frozen import replace
 from estimators.inference.generation import generation_flop_by_component
+from estimators.printable import cut
+from reports.drawing import NAME_COLUMNS
 from reports.learned import Learned, by_rule, learned, overfit
 from reports.table import Column, Table
 from reports.views.records.measured_time import parts_table
@@ -20,7 +22,7 @@ def learner_tables(records: Sequence[Measurement]) -> list[Table]:
     if not any(record.request.train_days for record in records):
         return []
     trained = learned(records)
-    tables = [learned_table(trained), *([curve_table(worst)] if (worst := overfit(trained)) else [])]
+    tables = [learned_table(trained), *([curve_table(worst.record, worst.best_epoch)] if (worst := overfit(trained)) else [])]
     for record in records:
         if record.request.task == "generate":
             tables += [table for table in (flop_table(record), _time_table(record)) if table.rows]
@@ -43,6 +45,19 @@ def learner_lines(records: Sequence[Measurement]) -> list[str]:
             f"{worst.best_epoch} epochs, {_loss(worst.heldout_loss)} after {worst.epochs:,}; training loss {_loss(worst.train_loss)}"
         )
     return lines
+
+
+def learned_line(record: Measurement) -> list[str]:
+    """What one network learned, in a line; none of what was not trained to an end."""
+    said, best = record.learning, record.learning.best_epoch
+    if said.train_loss is None or said.heldout_loss is None:
+        return []
+    parts = [f"Learned: loss {_loss(said.train_loss)} on what it was trained on, {_loss(said.heldout_loss)} on what was held out"]
+    if best is not None and overfit(learned([record])):
+        parts.append(f"{_loss(best.heldout_loss)} after epoch {best.epoch:,}, before it overfitted")
+    if said.bound_loss is not None:
+        parts.append(f"nothing beats {_loss(said.bound_loss)} there but by luck")
+    return ["; ".join(parts)]
 
 
 def learned_table(trained: Sequence[Learned]) -> Table:
@@ -91,21 +106,25 @@ def learned_table(trained: Sequence[Learned]) -> Table:
     )
 
 
-def curve_table(worst: Learned) -> Table:
-    """Losses by epoch of the network that overfits most."""
+def curve_table(record: Measurement, best_epoch: int | None = None) -> Table:
+    """Losses by epoch of a network.
+
+    Args:
+        best_epoch: after which it overfits.
+    """
+    samples = f" on {record.request.train_days} days" if record.request.train_days else ""
     return Table(
         key="curve",
-        title=f"By epoch: {worst.model} of {worst.params:,} parameters on {worst.train_days} days",
+        title=f"By epoch: {record.request.model} of {record.estimate.params or 0:,} parameters{samples}",
         columns=(
             Column(key="epoch", header="Epoch", format=units.format_int, align="right"),
             Column(key="train_loss", header="Train loss", format=_loss, align="right"),
             Column(key="heldout_loss", header="Held-out loss", format=_loss, align="right"),
         ),
         rows=[
-            {"epoch": point.epoch, "train_loss": point.train_loss, "heldout_loss": point.heldout_loss}
-            for point in worst.record.learning.curve
+            {"epoch": point.epoch, "train_loss": point.train_loss, "heldout_loss": point.heldout_loss} for point in record.learning.curve
         ],
-        facts={"best_epoch": worst.best_epoch, "best_heldout_loss": worst.best_heldout_loss},
+        facts={"best_epoch": best_epoch},
         kind="measured",
     )
 
@@ -129,8 +148,11 @@ def flop_table(record: Measurement) -> Table:
             Column(key="part", header="Part"),
             Column(key="flop", header="FLOP", format=units.format_flop, align="right"),
             Column(key="share_fraction", header="Share", format=units.format_fraction, align="right"),
+            Column(key="name", header="Name", raw=True),
         ),
-        rows=[{"part": part, "flop": flop, "share_fraction": flop / whole} for part, flop in parts.items()],
+        rows=[
+            {"part": part, "flop": flop, "share_fraction": flop / whole, "name": cut(part, NAME_COLUMNS)} for part, flop in parts.items()
+        ],
         kind="counted",
     )
 
@@ -138,7 +160,10 @@ def flop_table(record: Measurement) -> Table:
 def _time_table(record: Measurement) -> Table:
     """Where its time went, as its own report has it, under a name of its own."""
     parts = parts_table(record)
-    return replace(parts, key=f"{_key(record.request.model)}_time", title=f"Where the time of {record.request.model} goes")
+    rows = [{**row, "name": cut(str(row["part"]), NAME_COLUMNS)} for row in parts.rows]
+    columns = [*parts.columns, Column(key="name", header="Name", raw=True)]
+    title = f"Where the time of {record.request.model} goes"
+    return replace(parts, key=f"{_key(record.request.model)}_time", title=title, columns=columns, rows=rows)
 
 
 def rule_table(records: Sequence[Measurement]) -> Table:
@@ -170,6 +195,7 @@ def rule_table(records: Sequence[Measurement]) -> Table:
             }
             for each in rows
         ],
+        facts={"same": 1.0},
         notes=["6·N·D: forward 2 and backward 4 operations for each parameter and token; 2·N·D: forward alone. Attention is in neither."],
     )
 

@@ -11,7 +11,7 @@ from reports.checks.crosscheck import crosscheck, failed
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.records.checks import checks_line, failed_lines
-from reports.views.records.learner import learner_lines
+from reports.views.records.learner import learned_line, learner_lines
 from reports.views.records.measured import plural
 from reports.views.records.served import served_screen
 
@@ -69,7 +69,7 @@ def run_screen(record: Measurement, tables: Sequence[Table]) -> Screen:
     noted = str(answer.rows[0]["note"] or "") if answer.rows else ""
     return Screen(
         answer=answer.title,
-        lead=[*filter(None, [noted, "; ".join(figures)]), *answer.conditions[:1], *answer.conditions[2:3], *tuned],
+        lead=[*filter(None, [noted, "; ".join(figures)]), *learned_line(record), *answer.conditions[:1], *answer.conditions[2:3], *tuned],
         table=went and _all_columns(went),
         doubts=[*failed_lines([record]), *(f"{finding.code}: {finding.text}" for finding in record.warnings)],
         notes=[checks_line([record]), *_text(record)],
@@ -92,10 +92,10 @@ def journey_screen(records: Sequence[Measurement], tables: Sequence[Table]) -> S
     said = [f"{record.request.model} ({record.run_id}): {record.status}, {record.status_reason}" for record in broken]
     return Screen(
         answer=f"{plural(len(journey.rows), 'record')}: {checks_line(records)}",
-        lead=journey.conditions[:1],
+        lead=[*journey.conditions[:1], *learner_lines(records)],
         table=columns_kept(steps, *JOURNEY_COLUMNS),
         doubts=[*bad, *said],
-        notes=[*learner_lines(records), *journey.conditions[1:2]],
+        notes=journey.conditions[1:2],
         more=["report RECORD (one of them)"],
         failed=bool(bad),
     )
@@ -126,6 +126,8 @@ def _all_columns(table: Table) -> Table:
 
 def _text(record: Measurement) -> Iterator[str]:
     """What the model wrote, and how to get a real text where its weights are random."""
+    if record.learning.sample:
+        yield f"It wrote: {record.learning.sample[:MAX_TEXT]!r}"
     if record.learning.output_text:
         yield f"It wrote: {record.learning.output_text[:MAX_TEXT]!r}"
     if record.request.task != "generate" or record.request.weights_label != "random weights":
