@@ -32,7 +32,7 @@ def held_table(devices: Sequence[Held]) -> Table:
         devices: at least one; a row for each.
     """
     said = (TUNING_PARTS if devices[0].tuned else PARTS) | {"reserve": RESERVE}
-    parts = [part for part in dict.fromkeys(name for device in devices for name in device.parts) if any(d.parts.get(part) for d in devices)]
+    parts = [part for part in said if any(device.parts.get(part) for device in devices)]
     return Table(
         title="What fills the fullest device of a layout, at the fullest moment of a step",
         columns=[
