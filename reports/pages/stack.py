@@ -37,7 +37,8 @@ def draw_stack(figure: Any, bars: Sequence[Bar], text: Callable[[float], str]) -
         text: of a size.
     """
     axes = figure.add_subplot()
-    names = list(dict.fromkeys(part for bar in bars for part, size in bar.parts if size > 0 and part != FREE))
+    used = {part for bar in bars for part, size in bar.parts if size > 0 and part != FREE}
+    names = [part for part in dict.fromkeys(part for bar in bars for part, _ in bar.parts) if part in used]
     looks = {part: (COLOURS[at % len(COLOURS)], HATCHES[at % len(HATCHES)]) for at, part in enumerate(names)} | {FREE: (FAINT, "")}
     said: set[str] = set()
     ends = [bar.limit for bar in bars if bar.limit is not None]
@@ -64,7 +65,10 @@ def draw_stack(figure: Any, bars: Sequence[Bar], text: Callable[[float], str]) -
     named(axes, [bar.name for bar in bars])
     axes.set_xlim(0, 1.04 * max(ends))
     from_zero(axes, "x", "memory of one device", text, unit=GIBI)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize="small")
+    handles, labels = axes.get_legend_handles_labels()
+    places = [next((at for at, name in enumerate(names) if label == name or label.startswith(f"{name} ")), -1) for label in labels]
+    ordered = sorted(range(len(labels)), key=lambda at: places[at])
+    figure.legend([handles[at] for at in ordered], [labels[at] for at in ordered], loc="outside lower left", ncols=2, fontsize="small")
 
 
 def _draw_spread(axes: Any, spread: tuple[str, float, float], begun: float, place: int, text: Callable[[float], str]) -> None:
