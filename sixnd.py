@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # type checkers take it for true; typing itself would cos
 if TYPE_CHECKING:
     from bench.callbacks import SixndCallback, Watch, lightning_callback, watch
     from bench.library.estimates import check_claim, compare_hardware, diagnose, estimate, fit, plan, serve, show
-    from bench.library.measurements import compare, count, measure, report
+    from bench.library.measurements import compare, count, disclose, measure, report
 
 __all__ = [
     "SixndCallback",
@@ -24,6 +24,7 @@ __all__ = [
     "compare_hardware",
     "count",
     "diagnose",
+    "disclose",
     "estimate",
     "fit",
     "lightning_callback",
@@ -37,7 +38,7 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(("check_claim", "compare_hardware", "diagnose", "estimate", "fit", "plan", "serve", "show"), "bench.library.estimates"),
-    **dict.fromkeys(("compare", "count", "measure", "report"), "bench.library.measurements"),
+    **dict.fromkeys(("compare", "count", "disclose", "measure", "report"), "bench.library.measurements"),
     **dict.fromkeys(("SixndCallback", "Watch", "lightning_callback", "watch"), "bench.callbacks"),
 }
 """Name -> the module that has it."""

@@ -151,6 +151,15 @@ def format_mass(kilograms: float, digits: int = 3) -> str:
     return f"{_significant(kilograms, digits)} kg" if _rounded(kilograms, digits) < 1000 else f"{_significant(kilograms / 1000, digits)} t"
 
 
+def format_small_mass(kilograms: float, digits: int = 3) -> str:
+    """A mass that may be small: in grams, from a kilogram on as format_mass says it.
+
+    >>> format_small_mass(0.1234), format_small_mass(45.6), format_small_mass(2500)
+    ('123 g', '45.6 kg', '2.50 t')
+    """
+    return f"{_significant(1000 * kilograms, digits)} g" if _rounded(1000 * kilograms, digits) < 1000 else format_mass(kilograms, digits)
+
+
 def format_carbon(kg_per_j: float, digits: int = 3) -> str:
     """What electricity emits, as grids publish it.
 

@@ -17,7 +17,7 @@ from estimators.units import format_int
 from reports.table import Table, Value
 from reports.views.counting.all_conventions import tools_table
 from reports.views.listing.listing_screen import listing_screen
-from reports.views.listing.names import conventions_table, hardware_table, models_table, names_table
+from reports.views.listing.names import conventions_table, grids_table, hardware_table, models_table, names_table
 
 OTHER_NAMES = ("name", "aliases")
 """Columns of further names, which --match looks through."""
@@ -116,6 +116,12 @@ def _tasks() -> Table:
     from bench.records.request import ALL_TASKS
 
     return names_table("Tasks of `run`", "task", ALL_TASKS)
+
+
+def _grids() -> Table:
+    from estimators.facts.electricity import grids
+
+    return grids_table(list(grids().values()))
 
 
 def _suites() -> Table:
@@ -219,6 +225,7 @@ KINDS: dict[str, Kind] = {
     "families": Kind(help="types of config.json whose operations are known: what --config takes", table=_families),
     "pipelines": Kind(help="diffusion pipelines that are shipped: what --model of `show` and `estimate` takes, too", table=_pipelines),
     "hardware": Kind(help="GPUs and other accelerators, their peaks and memory: what --hardware takes", table=_hardware),
+    "grids": Kind(help="countries, and what their electricity emits: what --location of `disclose` takes", table=_grids),
     "tasks": Kind(help="what `run` can measure of a model: what --task takes", table=_tasks),
     "suites": Kind(help="several runs and one table of them: what --suite takes", table=_suites),
     "software": Kind(help="generations of training software that are priced: what --software takes", table=_software),

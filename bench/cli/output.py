@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ class Output:
     """Standard output or a file, the format of the answer that goes there, and how much of it.
 
     Attributes:
-        format: a key of RENDERERS.
+        format: a key of RENDERERS, or a form of the verb's own.
         file: path of the file, or None for standard output.
         verbose, quiet: of text: every table instead of one screen, or the answer's sentence alone.
         plot: file for the answer's pictures alone; None for none.
@@ -188,18 +188,20 @@ class Kept(Output):
         self.tables, self.screen, self.pictures = [*self.headed(tables), *data], self.led(screen), pictures
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, has_pictures: bool = False) -> None:
+def add_arguments(parser: argparse.ArgumentParser, *, has_pictures: bool = False, forms: Collection[str] = ()) -> None:
     """--format and --output, the same for every verb that prints a table; --out where --output is a verb's own.
 
     Args:
         has_pictures: whether the verb's answers may have some; then it takes --plot.
+        forms: further formats of the verb, which it writes itself.
     """
     group = parser.add_argument_group("output")
     word = "--out" if "--output" in parser._option_string_actions else "--output"
+    formats = tuple(dict.fromkeys((*RENDERERS, *forms)))
     group.add_argument(
         "--format",
-        choices=tuple(RENDERERS),
-        metavar="|".join(RENDERERS),
+        choices=formats,
+        metavar="|".join(formats),
         help=f"of the answer; what the name of {word} ends in, else text",
     )
     group.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")

@@ -26,6 +26,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "calibrate": "measure what this machine reaches, and predict steps from it",
         "import": "what a load generator found of a server, held against physics",
         "selftest": "can this machine be trusted to measure? its noise floor",
+        "disclose": "what experiments took: device hours, FLOP, energy, CO2, to publish",
         "doctor": "what this machine lacks for a measurement, how to mend it",
     },
     "Check others": {
@@ -53,9 +54,8 @@ WORDS: dict[str, str] = {"help": "this, or with a verb after it that verb's opti
 EXAMPLES = (
     "estimate gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024",
     "plan llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d",
-    "run phi-2",
 )
-"""Commands for a first look: the commonest question of three groups."""
+"""Commands for a first look: the commonest questions."""
 
 HELP_WIDTH = 110
 """Columns of a verb's help, whatever the terminal: the reference page is made of it."""
@@ -77,7 +77,7 @@ def verb_parser(verb: str) -> Parser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    output.add_arguments(parser, has_pictures=getattr(module, "HAS_PICTURES", False))
+    output.add_arguments(parser, has_pictures=getattr(module, "HAS_PICTURES", False), forms=getattr(module, "FORMS", ()))
     positionals = "".join(f" {_shown(action)}" for action in parser._get_positional_actions())
     model = " [MODEL]" if MODEL in parser.actions_by_option and not positionals else ""
     parser.usage = f"{NAME} {verb}{model}{positionals} [options]"

@@ -1,10 +1,11 @@
-"""What is measured, read from records, or counted with torch: measure, report, compare, count."""
+"""What is measured, read from records, or counted with torch: measure, report, compare, disclose, count."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bench.library.answers import ComparisonAnswer, CountAnswer, RecordsAnswer
+from bench.library.disclosure_answer import DisclosureAnswer
 from bench.library.estimates import Names, Number, Path
 from bench.library.keywords import ask
 from estimators.extras import needed_by
@@ -88,6 +89,38 @@ def compare(
 ) -> ComparisonAnswer:
     """Whether B is as fast as A: records, folders of them, or with `interleave` two commands of `run`."""
     return ComparisonAnswer(*ask("compare", locals()))
+
+
+def disclose(
+    what: Path | None = None,
+    *,
+    model: str | None = None,
+    config: Path | None = None,
+    fetch: bool = False,
+    location: str | None = None,
+    carbon: Number | None = None,
+    pue: Number | None = None,
+    preliminary: Names | None = None,
+    utilization: Number | None = None,
+    method: str | None = None,
+    lora_rank: Number | None = None,
+    lora_targets: Names | None = None,
+    tokens: Number | None = None,
+    seq_len: Number | None = None,
+    source_len: Number | None = None,
+    image_size: Number | None = None,
+    hardware: str | None = None,
+    gpus: Number | None = None,
+    hours: Number | None = None,
+    dtype: str | None = None,
+    kwh: Number | None = None,
+    base_flop: Number | None = None,
+) -> DisclosureAnswer:
+    """What experiments took, to be published: a folder of records, codecarbon's file, or a training in words.
+
+    `forms` has the texts for a model card, NeurIPS's checklist, a paper and the EU's AI Act; a bare number of `hours` is hours.
+    """
+    return DisclosureAnswer(*ask("disclose", locals()))
 
 
 def count(module: Any, example_inputs: Any, *, backward: bool = True, fvcore: bool = True) -> CountAnswer:

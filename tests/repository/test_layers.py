@@ -30,7 +30,7 @@ LAYERS = {
     ],
     "estimators": [
         ("estimators.validation",),
-        ("estimators.diagnosis",),
+        ("estimators.diagnosis", "estimators.disclosure"),
         ("estimators.tuning",),
         ("estimators.serving",),
         ("estimators.inference",),

@@ -41,6 +41,7 @@ ANSWERED = {
         "diagnose llama-2-7b --tokens-per-s 3700 --per gpu --hardware a100-sxm4-80gb --gpus 8 --seq-len 4096",
         "diagnose llama-3-70b --phase decode --tokens-per-s 17 --hardware a100-pcie-80gb --gpus 2 --weights bf16",
     ],
+    "disclose": ["disclose results --location FR", "disclose gpt2 --tokens 1B --hardware a100-sxm4-80gb --hours 90 --format model-card"],
     "validate": ["validate --constants"],
     "report": ["report results/cpu-amd-epyc --waterfall"],
     "compare": ["compare results/cpu-amd-epyc results/cpu-amd-epyc"],

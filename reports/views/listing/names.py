@@ -9,12 +9,13 @@ from estimators.counting.conventions import CONVENTIONS
 from estimators.facts.entries import PEAK_DTYPES
 from estimators.facts.registry import model_aliases
 from estimators.spec import Hardware
-from estimators.units import format_byte_rate, format_bytes, format_flop_rate, format_int
+from estimators.units import format_byte_rate, format_bytes, format_carbon, format_flop_rate, format_int
 from reports.table import Column, Table, Value
 from reports.views.training import track_record
 from reports.views.training.conditions import COUNTED_BY_6ND
 
 if TYPE_CHECKING:
+    from estimators.facts.electricity import Grid
     from estimators.facts.entries import ModelEntry
     from estimators.training.layouts.launchers.keys import Keys
 
@@ -28,6 +29,25 @@ def names_table(title: str, key: str, described: Mapping[str, str]) -> Table:
         title=title,
         columns=[Column(key=key, header=key), Column(key="description", header="what it is")],
         rows=[{key: name, "description": text} for name, text in described.items()],
+    )
+
+
+def grids_table(grids: Sequence[Grid]) -> Table:
+    """Countries and what their electricity emits."""
+    rows: list[dict[str, Value]] = [
+        {"country": each.code, "name": each.name, "carbon_kg_per_j": each.carbon.value, "year": each.year} for each in grids
+    ]
+    source = grids[0].carbon.source
+    return Table(
+        title=f"{len(rows)} countries: CO2 equivalent of a kilowatt-hour",
+        columns=[
+            Column(key="country", header="country"),
+            Column(key="name", header="name"),
+            Column(key="carbon_kg_per_j", header="CO2e", format=format_carbon, align="right"),
+            Column(key="year", header="year", align="right"),
+        ],
+        rows=rows,
+        notes=[f"{source}. {source.note}"],
     )
 
 

@@ -38,11 +38,12 @@ class TestAModelByItself:
         assert read(verb, "phi-2", *option) == read(verb, *option, "phi-2") == read(verb, f"{option[0]}={option[1]}", "phi-2") == usual
 
     def test_every_verb_that_asks_for_a_model_takes_it(self) -> None:
-        with_model = [verb for verb in VERBS if MODEL in verb_parser(verb).actions_by_option and verb != "import"]
+        with_model = [verb for verb in VERBS if MODEL in verb_parser(verb).actions_by_option and verb not in ("import", "disclose")]
         assert {"estimate", "plan", "compare-hardware", "check-claim", "translate", "show", "run", "calibrate"} <= set(with_model)
         for verb in with_model:
             assert "[MODEL]" in verb_parser(verb).format_usage()
         assert "[MODEL]" not in verb_parser("import").format_usage()  # what stands by itself is its file
+        assert "[WHAT]" in verb_parser("disclose").format_usage()  # or a model
 
     def test_beside_the_same_one_is_no_complaint(self) -> None:
         assert read("show", "phi-2", "--model", "phi-2") == read("show", "phi-2")
@@ -109,12 +110,12 @@ class TestSpellings:
 
 
 class TestHelp:
-    def test_without_a_verb_is_the_groups_and_three_examples_on_one_screen(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_without_a_verb_is_the_groups_and_two_examples_on_one_screen(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([]) == 0
         out, err = capsys.readouterr()
         assert not err
         assert [line for line in out.splitlines() if line.rstrip(":") in GROUPS] == [f"{title}:" for title in GROUPS]
-        assert len(EXAMPLES) == 3
+        assert len(EXAMPLES) == 2
         assert len(out.splitlines()) <= 30
         assert max(map(len, out.splitlines())) <= 100
 

@@ -52,6 +52,7 @@ ANSWERS = {
     "fit llama-3-8b --method full --seq-len 4096 --batch 4 --hardware 4090": r"NO: [\d.]+ GiB of 24\.0 GiB",
     "fit llama-3-8b --method full --hardware 4090 --gpus 4": r"NO: [\d.]+ GiB of 24\.0 GiB",
     "fit llama-3.1-8b --method qlora --hardware 4090 --framework trl --largest seq-len": r"at most [\d,]+ tokens",
+    "disclose llama-3.1-8b --method lora --tokens 2B --hardware 8xh100 --hours 30 --location FR": r"240 device hours",
     "fit --hardware 3060 --menu": r"QLoRA: gemma-2-9b",
     "serve llama-3.1-8b --hardware l40s --users 200 --ttft 1s --itl 50ms": r"200 users: [\d]+ x L40S",
     "serve llama-3.1-70b --hardware h100 --gpus-per-replica 4 --weights fp8 --kv fp8 --concurrency 1..256 --api-price 0.15,0.60": (
