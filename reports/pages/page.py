@@ -59,7 +59,7 @@ footer {{ margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .5
   button {{ display: none; }}
   .pictures {{ columns: 2; column-gap: 5mm; }} tr {{ break-inside: avoid; }} h2 {{ break-after: avoid; }}
   div.wide {{ overflow: visible; }} section.lying {{ page: lying; }} table {{ font-size: min(8.5pt, var(--print)); width: auto; }}
-  th, td {{ padding: .15em .45em; }} .words {{ min-width: 0; }} thead {{ display: table-header-group; }} }}
+  th, td {{ padding: .15em .45em; }} .words {{ min-width: 0; overflow-wrap: anywhere; }} thead {{ display: table-header-group; }} }}
 """
 """On a screen a table that is too wide scrolls by itself; on paper its letters shrink, and a very wide one lies on its side."""
 
