@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from estimators.printable import cut
 from estimators.units import DAY_S, format_count, format_duration, format_flop, format_fraction, format_int, format_ratio
-from reports.drawing import COLOURS, GREY, INK, LINES, MARKS, PAPER, from_zero, logarithmic, named
+from reports.drawing import COLOURS, GREY, INK, LINES, MARKS, NAME_COLUMNS, PAPER, from_zero, logarithmic, named
 from reports.pages.picture import Picture
 from reports.summary import DAYS_PER_YEAR, long_duration
 from reports.table import Table
@@ -69,7 +70,7 @@ def draw_journey(figure: Any, table: Table) -> None:
         place = {"textcoords": "offset points", "fontsize": "x-small", "xytext": (0, 7), "ha": "center", "rotation": 90, "va": "bottom"}
         if row["tag"] == "estimated":
             place |= {"xytext": (-7, 0), "ha": "right", "va": "center", "rotation": 0}
-        axes.annotate(row["model"], (float(row["params"]), row["time_s"]), **place)
+        axes.annotate(cut(str(row["model"]), NAME_COLUMNS), (float(row["params"]), row["time_s"]), **place)
     logarithmic(
         axes, "x", "parameters", [row["params"] * room for row in rows for room in (0.5, 2.0)], lambda number: format_count(round(number))
     )

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from html import escape
 
 from estimators.errors import MissingPackageError
-from estimators.printable import printable
+from estimators.printable import cut, printable
 from reports.drawing import DARK
 from reports.lines import natural_widths
 from reports.pages.picture import WIDTH_IN, Picture
@@ -91,6 +92,9 @@ LETTER_EM, CELL_EM = 0.62, 1.0
 SENTENCE = 20
 """Characters that a column of sentences keeps on paper."""
 
+LONGEST_WORD = 200
+"""Characters of a word that a page shows; json has the rest of a longer one."""
+
 SMALLEST_PT = 5.5
 """A table that would need smaller letters upright lies on its side."""
 
@@ -117,7 +121,7 @@ def html_page(
     said = [f"<p>{_text(line)}</p>" for line in screen.lead]
     said += [f'<p class="doubt">{_text(line)}</p>' for line in screen.doubts]
     notes = [f'<p class="soft">{_text(line)}</p>' for line in screen.notes]
-    made_by = [f"<footer>made by <code>{_text(command)}</code></footer>"] if command else []
+    made_by = [f"<footer>made by <code>{escape(printable(command))}</code></footer>"] if command else []
     return "\n".join(
         [
             "<!doctype html>",
@@ -172,7 +176,7 @@ def _named(table: Table, place: int | None) -> str:
 
 def _section(table: Table, place: int) -> str:
     """One table with its title, conditions and notes, and how it is printed."""
-    table = table.printable()
+    table = table.printable().reworded(_shortened)
     lines = [f"<p>{_text(line)}</p>" for line in table.conditions]
     cells = table.cells()
     headers, sentences = [max([*c.header.split(), table.kind_of(c)], key=len) for c in table.shown], wordy_columns(cells)
@@ -188,7 +192,12 @@ def _section(table: Table, place: int) -> str:
 
 
 def _text(line: str) -> str:
-    return escape(printable(line))
+    return escape(_shortened(printable(line)))
+
+
+def _shortened(text: str) -> str:
+    """A text without the ends of its endless words."""
+    return re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: cut(word[0], LONGEST_WORD), text)
 
 
 def _inline(svg: str) -> str:

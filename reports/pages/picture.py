@@ -92,7 +92,7 @@ class Picture:
         rows = self.table_in(tables).rows
         figures = sorted(f"{key} {value:.4g}" for row in rows for key, value in row.items() if isinstance(value, int | float))
         digest = hashlib.sha256("\n".join(figures).encode()).hexdigest()[:16]
-        return {"Title": printable(self.title), "Description": f"{len(rows):,} rows, figures {digest}"}
+        return {"Title": cut(printable(self.title), 3 * TITLE_COLUMNS), "Description": f"{len(rows):,} rows, figures {digest}"}
 
 
 def files_of(file: str, number: int) -> list[str]:

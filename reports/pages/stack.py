@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from estimators.frozen import frozen
-from estimators.units import GIBI
+from estimators.units import GIBI, MEBI
 from reports.drawing import COLOURS, FAINT, HATCHES, INK, PAPER, from_zero, named
 
 FREE = "left"
@@ -64,7 +64,7 @@ def draw_stack(figure: Any, bars: Sequence[Bar], text: Callable[[float], str]) -
         axes.plot([bar.limit, bar.limit], [place - 0.42, place + 0.42], color=INK, linewidth=2.2, label=label)
     named(axes, [bar.name for bar in bars])
     axes.set_xlim(0, 1.04 * max(ends))
-    from_zero(axes, "x", "memory of one device", text, unit=GIBI)
+    from_zero(axes, "x", "memory of one device", text, unit=GIBI if max(ends) >= GIBI else MEBI)
     handles, labels = axes.get_legend_handles_labels()
     places = [next((at for at, name in enumerate(names) if label == name or label.startswith(f"{name} ")), -1) for label in labels]
     ordered = sorted(range(len(labels)), key=lambda at: places[at])
