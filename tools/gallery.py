@@ -52,6 +52,10 @@ GALLERY: dict[str, tuple[str, str]] = {
         "how many users a served model has room for, how fast, and what their tokens cost",
         "serve llama-3.1-8b --hardware l40s-48gb --ttft 1s --itl 50ms --api-price 0.15,0.60 --out",
     ),
+    "learner": (
+        "from a straight line to GPT-3: what was measured, what is estimated, and overfitting from three sides",
+        "report results/cpu-amd-epyc/suite --output",
+    ),
 }
 """Name of a page -> what it answers, and the words after the program's name, but for the file."""
 
