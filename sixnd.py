@@ -13,7 +13,8 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers take it for true; typing itself would cost more than this module
 if TYPE_CHECKING:
     from bench.callbacks import SixndCallback, Watch, lightning_callback, watch
-    from bench.library.estimates import check_claim, compare_hardware, diagnose, estimate, fit, plan, serve, show
+    from bench.library.claims import check_claim, diagnose
+    from bench.library.estimates import compare_hardware, estimate, fit, plan, serve, show
     from bench.library.measurements import compare, count, disclose, measure, report
 
 __all__ = [
@@ -37,7 +38,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("check_claim", "compare_hardware", "diagnose", "estimate", "fit", "plan", "serve", "show"), "bench.library.estimates"),
+    **dict.fromkeys(("check_claim", "diagnose"), "bench.library.claims"),
+    **dict.fromkeys(("compare_hardware", "estimate", "fit", "plan", "serve", "show"), "bench.library.estimates"),
     **dict.fromkeys(("compare", "count", "disclose", "measure", "report"), "bench.library.measurements"),
     **dict.fromkeys(("SixndCallback", "Watch", "lightning_callback", "watch"), "bench.callbacks"),
 }

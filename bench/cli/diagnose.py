@@ -5,8 +5,10 @@ Two figures: python -m bench diagnose llama-2-7b --tokens-per-s 3700 --per gpu -
 A step:      python -m bench diagnose gpt2 --step-time 562ms --batch 12 --grad-accum 5 --hardware 8xA100 --seq-len 1024 --software nanoGPT
 Serving:     python -m bench diagnose llama-3-70b --phase decode --tokens-per-s 17 --hardware a100-pcie-80gb --gpus 2 --weights bf16
 Fine-tuning: python -m bench diagnose llama-3-8b --method lora --step-time 4.1s --batch 8 --grad-accum 2 --seq-len 2048 --hardware 4090
+A log:       python -m bench diagnose train.log --model llama-3-8b --hardware h100 --gpus 8
 Two runs:    python -m bench diagnose --step-time 2.07s --hardware h100-pcie --gpus 2 --against 1.27s --against-gpus 1
 
+A file is known by what stands in it (python -m bench list run-files); options say what it does not.
 Figures of one run are held against one another first, then against physics, then against what is predicted. Exit 0: normal, or fast and
 possible; 1: slow, impossible, miscounted, or a fact is missing that decides.
 """
@@ -22,6 +24,7 @@ from estimators.cost.layout import LAYOUT_KEYS, MAX_DEVICES
 from estimators.diagnosis.answer import diagnose
 from estimators.diagnosis.observed import Figure, Observed, OtherRun, Quantity, Scope, Setting
 from estimators.diagnosis.question import question_of
+from estimators.diagnosis.readers.formats import observed_in
 from estimators.diagnosis.words import significant
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
@@ -46,6 +49,7 @@ class Given:
 class Options(arguments.ModelOptions):
     """Options of `diagnose`; None for what was not given."""
 
+    file: str | None
     tokens_per_s: Given | None
     samples_per_s: Given | None
     requests_per_s: Given | None
@@ -78,6 +82,11 @@ class Options(arguments.ModelOptions):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `diagnose`."""
     arguments.add_model(parser, required=False)
+    parser.add_argument(
+        "--file",
+        metavar="FILE",
+        help="what a training left: a log, its metrics, a record (python -m bench list run-files); --file may be left out",
+    )
     _add_figures(parser)
     _add_run(parser)
 
@@ -130,9 +139,10 @@ def run(options: Options, out: Output) -> int:
     Raises:
         BadValueError: no figure, or one that does not say what it is of.
     """
+    observed = observed_of(options)
     model = arguments.load_model(options)[0] if options.model or options.config else None
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
-    answer = diagnose(question_of(observed_of(options), model, hardware))
+    answer = diagnose(question_of(observed, model, hardware))
     tables = arguments.with_all_facts(diagnosis_tables(answer))
     out.emit(tables, diagnosis_screen(answer, tables))
     return 1 if answer.needs_attention or answer.verdict == "UNKNOWN" else 0
@@ -142,11 +152,17 @@ def observed_of(options: Options) -> Observed:
     """What the options say that was observed.
 
     Raises:
-        BadValueError: no figure; a rate on several devices that does not say what it is of; an --against in another unit.
+        BadValueError: no figure; a rate on several devices that does not say what it is of; an --against in another unit; a file of no
+            format that is known.
+        UnavailableError: a file that cannot be read.
     """
-    figures = _figures(options)
+    read = observed_in(options.file) if options.file is not None else Observed()
+    figures = [*_figures(options), *read.figures]
+    if not figures and options.file is None:
+        raise BadValueError("what was observed? Give --tokens-per-s, --step-time, --mfu, --tflops, --wall-time with --tokens, or a file")
+    setting = setting_of(options).filled(read.setting)
     if not figures:
-        raise BadValueError("what was observed? Give --tokens-per-s, --step-time, --mfu, --tflops or --wall-time with --tokens")
+        return replace(read, setting=setting)
     main = figures[0]
     others: tuple[OtherRun, ...] = ()
     if options.against is not None:
@@ -156,7 +172,7 @@ def observed_of(options: Options) -> Observed:
         others = (OtherRun(figure=other, num_devices=options.against_gpus, hardware=options.against_hardware or ""),)
     elif options.against_gpus is not None or options.against_hardware is not None:
         raise BadValueError("--against-gpus and --against-hardware are of --against; give it, in the unit of the run's own figure")
-    return Observed(figures=tuple(figures), setting=setting_of(options), others=others)
+    return replace(read, figures=tuple(figures), setting=setting, others=others)
 
 
 def _figures(options: Options) -> list[Figure]:

@@ -191,6 +191,12 @@ def _result_formats() -> Table:
     return names_table("Files of load generators that `import` reads", "format", {name: form.about for name, form in RESULTS.items()})
 
 
+def _run_files() -> Table:
+    from reports.views.diagnosis.run_files import run_files_table
+
+    return run_files_table()
+
+
 def _pipelines() -> Table:
     from estimators.counting.estimate import count_params
     from estimators.facts.pipelines import pipeline_ids, pipeline_named
@@ -233,6 +239,7 @@ KINDS: dict[str, Kind] = {
     "launcher-keys": Kind(help="what --from makes of each key of a launcher's file", table=_launcher_keys),
     "tuning-keys": Kind(help="what --from of `fit` makes of each key of a fine-tuning's file", table=_tuning_keys),
     "result-formats": Kind(help="load generators' files: what may stand before the FILE of `import`", table=_result_formats),
+    "run-files": Kind(help="what a training leaves that `diagnose` reads, and what each does not hold", table=_run_files),
     "recipes": Kind(help="frameworks for fine-tuning and what each does unless told: what --framework takes", table=_recipes),
     "engines": Kind(help="engines that serve models, by generation, and their defaults: what --engine takes", table=_engines),
     "optimizers": Kind(help="optimizers of a fine-tuning, and the bytes that each keeps of a parameter", table=_optimizers),

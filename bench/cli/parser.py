@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -16,6 +17,11 @@ _OPTION = re.compile(r"-(-|[A-Za-z])\S*")
 
 MODEL = "--model"
 """The option whose word may be left out: `show phi-2` is `show --model phi-2`."""
+
+FILE = "--file"
+"""Of a verb that has it the word may be left out as well, before what is a file, or is called like one."""
+
+_CALLED_LIKE_A_FILE = re.compile(r".*\.(?:jsonl?|csv|log|txt|out|err|gz)", re.IGNORECASE)
 
 SPELLINGS = (
     ("--model", "--model-name"),
@@ -86,10 +92,19 @@ class Parser(argparse.ArgumentParser):
         for name in (word.split("=")[0] for word in options):
             if _OPTION.fullmatch(name) and name not in self.actions_by_option:
                 raise UnknownNameError("option", name, self.actions_by_option, f"{self.prog} --help")
-        args, unknown = self.parse_known_args(self._with_model_option(argv))
+        args, unknown = self.parse_known_args(self._with_model_option(self._with_file_option(argv)))
         if unknown:
             self.error(f"unexpected {unknown[0][:80]!r}")
         return vars(args)
+
+    def _with_file_option(self, argv: Sequence[str]) -> list[str]:
+        """The words, with `--file` before the first that is a file, or is called like one."""
+        words = list(argv)
+        if FILE in self.actions_by_option:
+            for place in self.free_words(argv):
+                if os.path.isfile(words[place]) or _CALLED_LIKE_A_FILE.fullmatch(words[place]):
+                    return [*words[:place], f"{FILE}={words[place]}", *words[place + 1 :]]
+        return words
 
     def _with_model_option(self, argv: Sequence[str]) -> list[str]:
         """The words, with `--model` before a model that stands by itself.

@@ -264,6 +264,8 @@ class DiagnosisAnswer(Answer):
     percentile_fraction: float | None
     num_published: int | None
     missing: list[str]
+    read: str
+    changes: list[dict[str, Any]]
 
 
 class ModelAnswer(Answer):

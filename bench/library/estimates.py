@@ -1,4 +1,4 @@
-"""What is estimated and needs no torch: estimate, plan, fit, serve, compare_hardware, check_claim, diagnose, show.
+"""What is estimated and needs no torch: estimate, plan, fit, serve, compare_hardware, show.
 
 Each takes its verb's options as keywords, in words ('2T', '30d') or numbers; it raises RequestError, or PhysicsError (estimators.errors).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from bench.library.answers import ClaimAnswer, DiagnosisAnswer, EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer
+from bench.library.answers import EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer
 from bench.library.keywords import ask
 from bench.library.serve_answer import ServeAnswer
 
@@ -255,70 +255,6 @@ def compare_hardware(
 ) -> HardwareAnswer:
     """One training run on several kinds of device: `python -m bench compare-hardware --help` has every option."""
     return HardwareAnswer(*ask("compare-hardware", locals()))
-
-
-def check_claim(
-    *,
-    tokens: Number,
-    hardware: str,
-    gpus: Number,
-    days: Time,
-    model: str | None = None,
-    config: Path | None = None,
-    fetch: bool = False,
-    seq_len: Number | None = None,
-    source_len: Number | None = None,
-    image_size: Number | None = None,
-    dtype: str | None = None,
-    recompute: str | None = None,
-) -> ClaimAnswer:
-    """What a claimed training implies, where that stands, and whether physics allows it.
-
-    An impossible claim is an answer whose `possible` is False.
-    """
-    return ClaimAnswer(*ask("check-claim", locals()))
-
-
-def diagnose(
-    *,
-    model: str | None = None,
-    config: Path | None = None,
-    fetch: bool = False,
-    tokens_per_s: Number | None = None,
-    samples_per_s: Number | None = None,
-    requests_per_s: Number | None = None,
-    step_time: str | None = None,
-    wall_time: str | None = None,
-    tokens: Number | None = None,
-    steps: Number | None = None,
-    mfu: Number | None = None,
-    flop_per_s: Number | None = None,
-    per: str | None = None,
-    against: Number | None = None,
-    against_gpus: Number | None = None,
-    against_hardware: str | None = None,
-    hardware: str | None = None,
-    gpus: Number | None = None,
-    seq_len: Number | None = None,
-    source_len: Number | None = None,
-    image_size: Number | None = None,
-    batch: Number | None = None,
-    grad_accum: Number | None = None,
-    global_batch: Number | None = None,
-    layout: str | None = None,
-    software: str | None = None,
-    dtype: str | None = None,
-    recompute: str | None = None,
-    method: str | None = None,
-    phase: str | None = None,
-    weights: str | None = None,
-    flop_per_sample: Number | None = None,
-) -> DiagnosisAnswer:
-    """Whether a run's speed is normal, why not, and what settles it: `python -m bench diagnose --help` has every option.
-
-    A run that is slow, miscounted or impossible is an answer whose `good` is False.
-    """
-    return DiagnosisAnswer(*ask("diagnose", locals()))
 
 
 def show(

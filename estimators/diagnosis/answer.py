@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from estimators.advice import Advice
-from estimators.diagnosis.arithmetic import Check, checks, rates
+from estimators.diagnosis.arithmetic import Check, Rate, checks, per_device, rates
+from estimators.diagnosis.causes import known_peak
 from estimators.diagnosis.compared import Comparison, compared
 from estimators.diagnosis.counts import Counts, counts_of
 from estimators.diagnosis.decoding import DecodeExpected, decode_expected
 from estimators.diagnosis.evidence import Evidence, Judged, Suspected, Verdict
 from estimators.diagnosis.expected import Expected, expected_of, standing
 from estimators.diagnosis.observed import Missing
+from estimators.diagnosis.over_time import Change, changes
 from estimators.diagnosis.question import DiagnosisQuestion
 from estimators.diagnosis.slow import measured_shares
 from estimators.diagnosis.verdict import judge
@@ -33,6 +35,7 @@ class Diagnosis:
         mfu: by the usual count; None where nothing says it.
         expected, decode, comparison: what the run is held to; None for what cannot be.
         percentile: where it stands among published runs.
+        changes: of its speed over the steps, where a file tells.
         missing: facts that are not there and would decide.
         suspects: as advice, the likeliest first.
     """
@@ -50,6 +53,7 @@ class Diagnosis:
     percentile: Percentile | None
     missing: tuple[Missing, ...]
     suspects: tuple[Advice, ...]
+    changes: tuple[Change, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -88,8 +92,8 @@ def diagnose(question: DiagnosisQuestion) -> Diagnosis:
     counts = counts_of(question)
     held = tuple(checks(question, counts))
     made = [] if question.is_decode else rates(question, counts)
-    devices = question.num_devices or 1
-    rate = made[0].items_per_s / devices if made else None
+    of_a_device = (per_device(each, question.num_devices) for each in made if not _is_of_a_wrong_peak(each, question))
+    rate = next((each for each in of_a_device if each is not None), None)
     peak = question.peak_flop_per_s
     least = rate * counts.least / peak if rate is not None and counts is not None and peak else None
     expected = None if question.is_decode else expected_of(question, counts)
@@ -122,7 +126,14 @@ def diagnose(question: DiagnosisQuestion) -> Diagnosis:
         percentile=None if rate is None or (least or 0) > 1 else standing(question, counts, rate),
         missing=(*question.observed.missing, *_missing(question, judged, evidence)),
         suspects=_advice(judged, question),
+        changes=tuple(change for series in question.observed.series[:1] for change in changes(series)),
     )
+
+
+def _is_of_a_wrong_peak(rate: Rate, q: DiagnosisQuestion) -> bool:
+    """Whether a rate is made of a printed utilization whose tool divides by another device's peak: it is nobody's rate."""
+    figure = rate.figures[0]
+    return figure.quantity == "mfu_fraction" and figure is not q.main and known_peak(q) is not None
 
 
 def _share(q: DiagnosisQuestion) -> float | None:

@@ -78,6 +78,13 @@ def rates(q: DiagnosisQuestion, counts: Counts | None) -> list[Rate]:
     return sorted(found, key=lambda rate: (q.main not in rate.figures, rate.by_count))
 
 
+def per_device(rate: Rate, num_devices: int | None) -> float | None:
+    """A rate of one device; None of a job whose devices nobody counted: it is no device's."""
+    if num_devices is None and rate.figures[0].scope == "job":
+        return None
+    return rate.items_per_s / (num_devices or 1)
+
+
 def _devices(q: DiagnosisQuestion, figure: Figure) -> int:
     """What turns a figure of its scope into one of the job; 1 where nobody said how many devices there are."""
     return (q.num_devices or 1) if figure.scope == "device" else 1
@@ -159,6 +166,8 @@ def _of_rates(q: DiagnosisQuestion, counts: Counts | None) -> Iterator[Check]:
     for other in known[1:]:
         if set(map(id, first.figures)) & set(map(id, other.figures)):
             continue
+        if q.num_devices is None and first.figures[0].scope != other.figures[0].scope:
+            continue  # one device's and all devices', and nobody says how many there are
         ratio = first.items_per_s / other.items_per_s
         reported = first.figures[0]
         by_count = first.by_count or other.by_count

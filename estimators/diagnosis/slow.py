@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from estimators.diagnosis.compared import NODE, joined_by_pcie
 from estimators.diagnosis.expected import Expected, job_of
 from estimators.diagnosis.observed import SHARES
+from estimators.diagnosis.over_time import changes, slower_fraction
 from estimators.diagnosis.question import DiagnosisQuestion
 from estimators.errors import RequestError
 from estimators.frozen import frozen, replace
@@ -73,7 +74,7 @@ WORTH_SAYING = 0.05
 def measured_shares(q: DiagnosisQuestion) -> list[SlowSuspect]:
     """What a file or a trace measured that a step's time goes into, the largest first: before all that is only suspected."""
     told = [(share, name) for name, share in q.observed.shares.items() if name in SHARES and share >= WORTH_SAYING]
-    return [
+    found = [
         SlowSuspect(
             id=SHARES[name],
             rate=None,
@@ -83,6 +84,15 @@ def measured_shares(q: DiagnosisQuestion) -> list[SlowSuspect]:
         )
         for share, name in sorted(told, reverse=True)
     ]
+    return [*found, *_slowed_down(q)]
+
+
+def _slowed_down(q: DiagnosisQuestion) -> Iterator[SlowSuspect]:
+    """A run that was faster at other steps."""
+    for series in q.observed.series[:1]:
+        slower = [str(change) for change in changes(series) if change.ratio < 1]
+        if slower and (lost := slower_fraction(series)) >= WORTH_SAYING:
+            yield SlowSuspect(id="slowed_down", rate=None, evidence="; ".join(slower), weight=-lost, saves_fraction=lost)
 
 
 def _off(rate: float | None, predicted: float | None) -> float:

@@ -8,9 +8,11 @@ from typing import Any
 from estimators.advice import Advice
 from estimators.diagnosis.answer import Diagnosis
 from estimators.diagnosis.arithmetic import item_word
+from estimators.diagnosis.causes import known_peak
 from estimators.diagnosis.expected import devices_text
 from estimators.diagnosis.value import value_of
 from estimators.facts.percentile import Percentile
+from estimators.frozen import replace
 from estimators.units import format_flop_rate, format_fraction, format_int, format_ratio
 from reports.table import Column, Table, Value
 
@@ -60,7 +62,32 @@ def notes(d: Diagnosis) -> list[str]:
     skipped = [f"{each.number:,} {each.what} skipped{f': {each.why}' if each.why else ''}" for each in d.question.observed.skipped]
     missing = [f"missing: {each}" for each in d.missing]
     expected = [f"expected: {d.expected.source}" + _published_note(d)] if d.expected else []
-    return [*([d.judged.reason] if d.judged.reason else []), *expected, *skipped, *d.question.observed.notes, *missing]
+    reason = [d.judged.reason] if d.judged.reason else []
+    return [*reason, *expected, *over_time(d), *as_printed(d), *skipped, *d.question.observed.notes, *missing]
+
+
+def over_time(d: Diagnosis) -> list[str]:
+    """How its speed changed, and the spread of the figure that is asked about."""
+    said = [f"over time: {change}" for change in d.changes]
+    main = d.question.main
+    if main is not None and main.low is not None and main.high is not None:
+        low, high = (str(replace(main, value=value, low=None, high=None)) for value in (main.low, main.high))
+        said.insert(0, f"{main.source}; eight in ten lie from {low} to {high}")
+    return said
+
+
+def as_printed(d: Diagnosis) -> list[str]:
+    """Utilizations that were printed beside the figure that is asked about, and can be nobody's."""
+    q = d.question
+    printed = [f for f in q.observed.figures if f.quantity == "mfu_fraction" and f.value > 1 and f is not q.main]
+    peak = known_peak(q)
+    tool = f": {q.setting.software} divides by {format_flop_rate(peak)} whatever the device is" if peak else ""
+    own = f"; of the device's {format_flop_rate(q.peak_flop_per_s)} it would be {{}}" if peak and q.peak_flop_per_s else ""
+    return [
+        f"{figure}, as printed, is IMPOSSIBLE{tool}"
+        + (own.format(format_fraction(figure.value * peak / q.peak_flop_per_s)) if own and peak and q.peak_flop_per_s else "")
+        for figure in printed
+    ]
 
 
 def _published_note(d: Diagnosis) -> str:
@@ -96,6 +123,12 @@ def facts(d: Diagnosis) -> dict[str, Any]:
         "percentile_fraction": d.percentile.percentile_fraction if d.percentile else None,
         "num_published": len(d.percentile.peers) if d.percentile else None,
         "missing": [str(each) for each in d.missing],
+        "read": d.question.observed.read,
+        "changes": [
+            {"step": each.step, "quantity": d.question.observed.series[0].quantity, "before": each.before, "after": each.after}
+            | {"speed_ratio": each.ratio}
+            for each in d.changes
+        ],
     }
 
 

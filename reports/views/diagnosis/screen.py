@@ -11,7 +11,7 @@ from estimators.frozen import replace
 from estimators.units import format_int, format_ratio
 from reports.screen import Screen, columns_kept
 from reports.table import Table
-from reports.views.diagnosis.diagnosis import nearest_table, peak_text, standing_text
+from reports.views.diagnosis.diagnosis import as_printed, nearest_table, over_time, peak_text, standing_text
 
 SHOWN = 4
 """Suspects of a screen; the rest are with -v."""
@@ -82,7 +82,10 @@ def _tie(d: Diagnosis) -> str:
 
 
 def _notes(d: Diagnosis) -> list[str]:
-    found = []
+    observed = d.question.observed
+    found = [f"read: {observed.read}."] if observed.read else []
+    impossible = as_printed(d)
+    found += [f"{said[0].upper()}{said[1:]}." for said in (*over_time(d), *impossible)]
     wrong = d.judged.wrong
     if wrong is not None:
         found.append(f"{wrong} is the figure that is wrong, where the others agree.")
@@ -90,6 +93,7 @@ def _notes(d: Diagnosis) -> list[str]:
     agree = [check for check in d.checks if check.agrees]
     if agree and not disagree:
         found.append(f"{agree[0].reported} agrees with {agree[0].how}.")
+    disagree = [check for check in disagree if not (impossible and check.by_count)]
     if d.verdict in ("NORMAL", "FAST BUT POSSIBLE") and disagree:
         check = disagree[0]
         found.append(f"Printed and wrong: {check.other} beside {check.reported}: {format_ratio(1 / check.ratio)} times what it is.")
