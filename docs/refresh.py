@@ -30,6 +30,7 @@ WHOLE = {
     "docs/residuals.csv": "python -m tools.residuals_page --models",
     "docs/accuracy.svg": "python -m reports.pages.accuracy",
     "docs/gallery/README.md": "python -m tools.gallery --readme",
+    "docs/plan.svg": "python -m tools.gallery --picture",
 }
 """Documents that are one command's output from first to last line."""
 

@@ -2,6 +2,7 @@
 
     python -m tools.gallery [NAME ...]    writes docs/gallery/NAME.html, of all of them unless some are named
     python -m tools.gallery --readme      prints docs/gallery/README.md
+    python -m tools.gallery --picture     prints docs/plan.svg, the picture of README.md
 
 A page is put in by one row here: the test of pictures reads its pictures against their tables, and the browser's test opens it.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from bench.cli.main import main as answered
 from bench.program import NAME
+from tools.answered import answered as answer_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = "docs/gallery"
@@ -59,6 +61,9 @@ GALLERY: dict[str, tuple[str, str]] = {
 }
 """Name of a page -> what it answers, and the words after the program's name, but for the file."""
 
+PICTURE = "plan llama-3-8b --tokens 2T --hardware h100-sxm5-80gb --deadline 14d"
+"""The question of README.md whose first picture stands there."""
+
 MOST_BYTES = 400_000
 """Of one page."""
 
@@ -87,14 +92,23 @@ def readme() -> str:
     return "\n".join(lines).rstrip()
 
 
+def picture() -> str:
+    """The picture of README.md, as SVG. Raises MissingPackageError where matplotlib is not installed."""
+    kept = answer_of(shlex.split(PICTURE))
+    return kept.pictures[0].svg(kept.tables)
+
+
 def main(argv: list[str]) -> int:
     """Write the pages, or print what there is."""
     if argv == ["--readme"]:
         print(readme())
         return 0
+    if argv == ["--picture"]:
+        print(picture())
+        return 0
     unknown = [name for name in argv if name not in GALLERY]
     if unknown:
-        print(f"error: {unknown[0]!r} is no page; expected --readme or some of: {', '.join(GALLERY)}", file=sys.stderr)
+        print(f"error: {unknown[0]!r} is no page; expected --readme, --picture or some of: {', '.join(GALLERY)}", file=sys.stderr)
         return 2
     os.chdir(ROOT)
     Path(FOLDER).mkdir(exist_ok=True)

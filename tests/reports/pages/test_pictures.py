@@ -15,9 +15,9 @@ import pytest
 from reports.drawing import from_zero
 from reports.pages.picture import Picture, files_of
 from reports.table import Column, Table
-from tests.support.answered import answered
 from tests.support.hostile_text import BY_HAND, acting
 from tests.support.pictured import axes_not_said, figure_of, points_not_held, words_not_held
+from tools.answered import answered
 from tools.gallery import GALLERY
 
 pytest.importorskip("matplotlib")
