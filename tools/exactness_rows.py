@@ -18,7 +18,8 @@ from bench.workloads.article.networks import build
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.facts.registry import model_entry, model_ids
-from estimators.spec import Case, Workload
+from estimators.frozen import replace
+from estimators.spec import Case, Op, Workload
 from reports.render import render
 from reports.table import Column, Table
 
@@ -28,7 +29,7 @@ SEQ_LEN = 128
 COUNTERS = ("torch", "transformers", "fvcore")
 COLUMNS = ("model", "family", "params", "torch_params", "published", "flop", "torch_flop", "fvcore_ratio", "fvcore_note", "counted_with")
 
-PRODUCTS = frozenset({"baddbmm", "addbmm", "linalg_solve_triangular", "scaled_dot_product_attention"})
+PRODUCTS = frozenset({"baddbmm", "addbmm", "scaled_dot_product_attention"})
 """Matrix products that fvcore has no handle for."""
 
 
@@ -47,6 +48,12 @@ class Row:
     fvcore_flop: int | None
     fvcore_unseen: tuple[str, ...]
     reason: str
+    unread_flop: int = 0
+
+
+def unread_flop(table: Sequence[Op]) -> int:
+    """Of the delta rule's writes to a state those to the last, which nothing reads and no gradient comes from."""
+    return sum(op.count * (op.flop - op.backward_flop // 2) for op in table if op.kind == "scan" and op.held_cache_bytes)
 
 
 def row(name: str) -> Row:
@@ -80,6 +87,7 @@ def row(name: str) -> Row:
         fvcore_flop=by_fvcore,
         fvcore_unseen=unseen,
         reason=reason,
+        unread_flop=unread_flop(model.ops(replace(workload, phase="prefill"))) if model.generates else 0,
     )
 
 
@@ -113,6 +121,8 @@ def _fvcore_note(row: Row) -> str:
         return row.reason
     if row.fvcore_flop == row.flop:
         return ""
+    if row.flop - row.fvcore_flop == row.unread_flop:
+        return "the tracer that fvcore runs on drops the write to the last state, which nothing reads"
     if products:
         return f"fvcore has no handle for {', '.join(products)}"
     return "fvcore counts an einsum by the four digits that numpy.einsum_path prints"

@@ -90,6 +90,7 @@ FAMILIES: dict[str, str] = {
     "internvl": "vision.language_part",
     "iquestcoder": "llama_variants.iquestcoder",
     "jamba": "state_space.jamba",
+    "kimi_linear": "delta_rule.kimi_linear",
     "lfm2": "hybrids.lfm2",
     "lfm2_moe": "hybrids.lfm2_moe",
     "llama": "llama.llama",

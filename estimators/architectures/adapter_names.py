@@ -1,4 +1,4 @@
-"""What peft calls the matrices of a mixture of experts, and which of them its adapters reach.
+"""What transformers and peft call the matrices that adapters stand beside, and which of a mixture of experts they reach.
 
 Source: peft 0.21.2, peft/utils/transformers_weight_conversion.py, on the classes of transformers 5.24: a router is reached where
 it is a linear layer; experts, whose matrices are one parameter of three dimensions, where peft carries over the names that they
@@ -11,6 +11,67 @@ from collections.abc import Mapping
 
 from estimators.errors import BadValueError
 from estimators.spec import Op
+
+TARGETS: dict[str, str] = {
+    "q_proj": "query",
+    "k_proj": "key",
+    "v_proj": "value",
+    "o_proj": "output",
+    "dense": "output",
+    "qkv_proj": "query_key_value",
+    "Wqkv": "query_key_value",
+    "c_attn": "query_key_value",
+    "gate_proj": "gate",
+    "up_proj": "up",
+    "gate_up_proj": "gate_up",
+    "down_proj": "down",
+    "c_fc": "up",
+    "fc1": "up",
+    "fc2": "down",
+    "fc_in": "up",
+    "fc_out": "down",
+    "dense_h_to_4h": "up",
+    "dense_4h_to_h": "down",
+    "q_a_proj": "query_down",
+    "q_b_proj": "query_up",
+    "kv_a_proj_with_mqa": "kv_down",
+    "kv_b_proj": "kv_up",
+    "wq_b": "index_query",
+    "wk": "index_key",
+    "weights_proj": "index_weights",
+    "kv_proj": "kv_down",
+    "o_a_proj": "output_down",
+    "o_b_proj": "output",
+    "in_proj": "in",
+    "in_proj_qkvz": "in",
+    "in_proj_ba": "in_gates",
+    "in_proj_qkv": "in",
+    "in_proj_z": "in_gate",
+    "in_proj_b": "in_strength",
+    "in_proj_a": "in_decay",
+    "b_proj": "in_strength",
+    "f_a_proj": "decay_down",
+    "f_b_proj": "decay_up",
+    "g_a_proj": "out_gate_down",
+    "g_b_proj": "out_gate_up",
+    "per_layer_input_gate": "layer_gate",
+    "per_layer_projection": "layer_up",
+    "x_proj": "x",
+    "dt_proj": "dt",
+}
+"""What transformers calls a matrix -> what the op table calls it."""
+
+T5_TARGETS: dict[str, str] = {
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "o": "output",
+    "wi": "up",
+    "wi_0": "gate",
+    "wi_1": "up",
+    "wo": "down",
+}
+"""The same of T5's, whose names are too short to be looked for in other models."""
 
 Names = tuple[tuple[str, str], ...]
 """Name in peft -> row of the op table."""

@@ -13,6 +13,8 @@ from estimators.architectures.adapter_names import (
     FUSED,
     GATE_UP,
     OF_MIXTURE,
+    T5_TARGETS,
+    TARGETS,
     UP,
     carried_over,
     demand_both_halves,
@@ -32,62 +34,6 @@ from estimators.method import FULL, TrainingMethod
 from estimators.samples import Sample
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
 from estimators.weight_formats import EXPERTS_ALONE, LAYERS_ALONE, PLAIN, WeightFormat, stored_matrix
-
-TARGETS: dict[str, str] = {
-    "q_proj": "query",
-    "k_proj": "key",
-    "v_proj": "value",
-    "o_proj": "output",
-    "dense": "output",
-    "qkv_proj": "query_key_value",
-    "Wqkv": "query_key_value",
-    "c_attn": "query_key_value",
-    "gate_proj": "gate",
-    "up_proj": "up",
-    "gate_up_proj": "gate_up",
-    "down_proj": "down",
-    "c_fc": "up",
-    "fc1": "up",
-    "fc2": "down",
-    "fc_in": "up",
-    "fc_out": "down",
-    "dense_h_to_4h": "up",
-    "dense_4h_to_h": "down",
-    "q_a_proj": "query_down",
-    "q_b_proj": "query_up",
-    "kv_a_proj_with_mqa": "kv_down",
-    "kv_b_proj": "kv_up",
-    "wq_b": "index_query",
-    "wk": "index_key",
-    "weights_proj": "index_weights",
-    "kv_proj": "kv_down",
-    "o_a_proj": "output_down",
-    "o_b_proj": "output",
-    "in_proj": "in",
-    "in_proj_qkvz": "in",
-    "in_proj_ba": "in_gates",
-    "in_proj_qkv": "in",
-    "in_proj_z": "in_gate",
-    "in_proj_b": "in_strength",
-    "in_proj_a": "in_decay",
-    "per_layer_input_gate": "layer_gate",
-    "per_layer_projection": "layer_up",
-    "x_proj": "x",
-    "dt_proj": "dt",
-}
-"""What transformers calls a matrix -> what the op table calls it."""
-
-T5_TARGETS: dict[str, str] = {
-    "q": "query",
-    "k": "key",
-    "v": "value",
-    "o": "output",
-    "wi": "up",
-    "wi_0": "gate",
-    "wi_1": "up",
-    "wo": "down",
-}
-"""The same of T5's, whose names are too short to be looked for in other models."""
 
 DEFAULT_TARGETS = ("query", "value", "query_key_value", "query_up", "kv_up", "in")
 """Where none are named: queries and values, as in the paper's section 4.2, or the matrices that make them."""

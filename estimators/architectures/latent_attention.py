@@ -25,6 +25,7 @@ class LatentAttention(Part):
         indexer: what chooses the keys that a query sees; None for nothing, or for the choice of an earlier layer.
         chosen_keys: how many of them a query sees at most; None for all. transformers multiplies all and masks the others, an engine
             reads and multiplies the chosen ones alone.
+        turned: whether positions turn what rope_width is for; else it is a part of heads like any other.
         absorbed: whether decode multiplies the cached latents themselves (the expansion of keys is folded into the query,
             that of values into the output), as serving engines do, or expands all of them anew at every step, as
             transformers runs it. Training and prefill expand each token once on both paths.
@@ -41,6 +42,7 @@ class LatentAttention(Part):
     bias: bool = False
     indexer: Indexer | None = None
     chosen_keys: int | None = None
+    turned: bool = True
     absorbed: bool = False
 
     @property
@@ -50,13 +52,13 @@ class LatentAttention(Part):
 
     @property
     def rotary(self) -> bool:
-        """Positions turn a part of each query, and the key that all heads share."""
-        return True
+        """Whether positions turn a part of each query, and the key that all heads share."""
+        return self.turned
 
     @property
     def rotary_width(self) -> int:
         """That of each query, and of the key that all heads share."""
-        return self.rope_width
+        return self.rope_width if self.turned else 0
 
     @property
     def cache_elements_per_token(self) -> int:
@@ -79,7 +81,7 @@ class LatentAttention(Part):
             project("kv_down", "attention", cut="whole", d_in=width, d_out=down, bias=self.bias),
             norm(w, prefix, "kv_norm", cut="whole", width=self.kv_rank, bias=False, count=count),
             self._expansion(w, prefix, count),
-            elementwise(w, prefix, "rotary", cut="heads", width=(self.heads + 1) * self.rope_width, count=count),
+            *self._turns(w, prefix, count),
             *self._products(w, prefix, (query, latent, latent), count),
         ]
         out, context = self.heads * self.value_width, (f"{prefix}.context",)
@@ -87,6 +89,10 @@ class LatentAttention(Part):
         if self.indexer:
             table += self.indexer.ops(w, width, f"{prefix}.indexer", count, f"{prefix}.query_down")
         return table
+
+    def _turns(self, w: Workload, prefix: str, count: int) -> list[Op]:
+        turned = elementwise(w, prefix, "rotary", cut="heads", width=(self.heads + 1) * self.rope_width, count=count)
+        return [turned] if self.turned else []
 
     def _query_ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         project = partial(linear, w, prefix, count=count, recomputed=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.block import Beside
-from estimators.architectures.delta_rule import GatedDeltaNet
+from estimators.architectures.delta_rule import GatedDeltaNet, KimiDeltaAttention
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
@@ -13,7 +13,7 @@ from estimators.architectures.traced_decoder import TracedPart
 from estimators.tuning.job import TuningJob
 from estimators.tuning.weights import decoder_of
 
-MIXERS = (Mamba, Mamba2, GatedDeltaNet, ShortConvolution)
+MIXERS = (Mamba, Mamba2, GatedDeltaNet, KimiDeltaAttention, ShortConvolution)
 
 
 def not_covered(job: TuningJob) -> tuple[str, ...]:

@@ -124,6 +124,8 @@ def _linear(depth: int) -> list[str]:
     return ["linear_attention"] * depth
 
 
+DELTA_RULE = ("kimi_linear", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")
+
 BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     **{name: {"encoder_layers": int, "decoder_layers": int} for name in ("bart", "marian", "mbart", "pegasus", "whisper")},
     **{name: {"num_layers": int, "num_decoder_layers": int} for name in ("mt5", "t5")},
@@ -162,7 +164,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     "mpt": {"n_layers": int},
     "nemotron_h": {"layers_block_type": lambda depth: ["linear_attention"] * depth},
     "olmo3": {"num_hidden_layers": int, "layer_types": _full},
-    **{name: {"num_hidden_layers": int, "layer_types": _linear} for name in ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")},
+    **{name: {"num_hidden_layers": int, "layer_types": _linear} for name in DELTA_RULE},
     "siglip2": {
         "text_config": lambda depth: SIGLIPS_TEXT | {"num_hidden_layers": depth},
         "vision_config": lambda depth: NAFLEX | {"num_hidden_layers": depth},
@@ -252,6 +254,9 @@ MIXERS: Mapping[str, Config] = {
     "falcon_h1": WIDTHS | HEADS | MAMBA2 | {"mamba_d_ssm": 128},
     "falcon_mamba": {"vocab_size": VOCAB, "hidden_size": 64, "state_size": 8},
     "granitemoehybrid": WIDTHS | MAMBA2 | {"mamba_expand": 2, "num_local_experts": 0, "shared_intermediate_size": 80},
+    "kimi_linear": {key: value for key, value in LATENT.items() if key not in ("n_routed_experts", "topk_group")}
+    | WIDTHS
+    | {"num_key_value_heads": 4, "num_experts": 4, "q_lora_rank": None, "linear_head_dim": 16, "linear_num_heads": 4},
     "lfm2": WIDTHS | {"block_auto_adjust_ff_dim": False},
     "nemotron_h": WIDTHS
     | HEADS

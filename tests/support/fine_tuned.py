@@ -178,6 +178,7 @@ VARIED = {
     "bamba": {"attn_layer_indices": [1]},
     "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"]},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "kimi_linear": {"layer_types": ["linear_attention", "full_attention"]},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "nemotron_h": {"layers_block_type": ["linear_attention", "full_attention"]},

@@ -14,6 +14,7 @@ from tests.support.drawn_decoders import (
 )
 
 taps, states = st.integers(2, 5), st.integers(2, 9)
+width: Config = {"intermediate_size": st.integers(8, 40)}
 
 
 @st.composite
@@ -68,6 +69,26 @@ def delta(draw: st.DrawFn, configs: st.SearchStrategy[Config]) -> Config:
 
 
 @st.composite
+def kimi(draw: st.DrawFn) -> Config:
+    """Kimi's layers of both kinds, one over latents at least, by the checkpoint's two lists or by words; dense ones too."""
+    ranks = {key: draw(st.integers(2, 9)) for key in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")}
+    config = draw(routed(family(shapes(kv_heads=""), ranks | {"pad_token_id": 0}, **width, q_lora_rank=taps), num="num_experts"))
+    layers = config["num_hidden_layers"]
+    attends = {layers} | draw(st.sets(st.integers(1, layers)))
+    linear = {"head_dim": draw(st.integers(2, 9)), "num_heads": draw(st.integers(1, 3)), "short_conv_kernel_size": draw(taps)}
+    if draw(flags):
+        lists = {"full_attn_layers": sorted(attends), "kda_layers": [i + 1 for i in range(layers) if i + 1 not in attends]}
+        kinds: Config = {"linear_attn_config": linear | lists, "first_k_dense_replace": draw(st.integers(0, 2))}
+    else:
+        words = ["full_attention" if i + 1 in attends else "linear_attention" for i in range(layers)]
+        dense = draw(st.lists(st.sampled_from(["dense", "sparse"]), min_size=layers, max_size=layers))
+        kinds = {"linear_attn_config": linear, "layer_types": words, "mlp_layer_types": dense}
+    chosen = {"num_experts_per_token": config.pop("num_experts_per_tok"), "num_key_value_heads": config["num_attention_heads"]}
+    small = {"moe_intermediate_size": draw(st.integers(4, 24)), "num_shared_experts": draw(st.integers(1, 2))}
+    return config | kinds | chosen | small
+
+
+@st.composite
 def nemotron(draw: st.DrawFn) -> Config:
     """Layers of every kind, a Mamba 2 and an attention among them at least, as a list or letter by letter."""
     config = draw(family(shapes(), {"head_dim": 8}, intermediate_size=st.integers(8, 40), attention_bias=flags, mlp_bias=flags))
@@ -96,7 +117,6 @@ def one_attends(draw: st.DrawFn, configs: st.SearchStrategy[Config], other: str)
     return config | {"layer_types": draw(st.permutations([*kinds[: config["num_hidden_layers"] - 1], "full_attention"]))}
 
 
-width = {"intermediate_size": st.integers(8, 40)}
 MIXTURE = {"moe_intermediate_size": st.integers(4, 24), "shared_expert_intermediate_size": st.integers(4, 24)}
 mamba = st.fixed_dictionaries(
     {"hidden_size": st.integers(4, 40), "num_hidden_layers": st.integers(1, 3)},
@@ -121,6 +141,7 @@ STATE_SPACE: dict[str, st.SearchStrategy[Config]] = {
         ),
         "linear_attention",
     ),
+    "kimi_linear": kimi(),
     "lfm2": one_attends(
         family(
             shapes(),

@@ -90,9 +90,9 @@ def _latent(
 
 
 def latent_attention(
-    f: Fields, s: Sizes, *, query_rank: int | None = 1536, nope_width: int = 128, value_width: int = 128
+    f: Fields, s: Sizes, *, query_rank: int | None = 1536, nope_width: int = 128, value_width: int = 128, turned: bool = True
 ) -> LatentAttention:
-    """Latent attention of these sizes; the arguments are defaults.
+    """Latent attention of these sizes; the arguments are defaults, but for whether positions turn anything.
 
     Raises:
         BadConfigError: fewer heads of keys than heads, or positions on an odd number of values.
@@ -107,7 +107,8 @@ def latent_attention(
         rope_width=f.integer("qk_rope_head_dim", default=64),
         value_width=f.integer("v_head_dim", default=value_width),
         bias=f.flag("attention_bias", False),
+        turned=turned,
     )
-    if attention.rope_width % 2:
+    if turned and attention.rope_width % 2:
         raise f.fail("qk_rope_head_dim", attention.rope_width, "an even number: positions turn pairs")
     return attention

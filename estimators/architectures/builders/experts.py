@@ -45,18 +45,19 @@ def experts_of(
     return num, chosen
 
 
-def check_groups(f: Fields, num: int, *, groups: int, chosen: int) -> None:
+def check_groups(f: Fields, num: int, *, groups: int, chosen: int, groups_keys: tuple[str, ...] = ("n_group",)) -> None:
     """Groups of experts, of which the best by their two best experts are chosen first; the arguments are defaults.
 
     Raises:
         BadConfigError: groups that do not divide the experts, hold fewer than two, or are fewer than those chosen.
     """
-    groups, chosen = f.integer("n_group", default=groups), f.integer("topk_group", default=chosen)
-    f.divides("n_group", groups, "n_routed_experts", num)
+    key = groups_keys[0]
+    groups, chosen = f.integer(*groups_keys, default=groups), f.integer("topk_group", default=chosen)
+    f.divides(key, groups, "n_routed_experts", num)
     if num < 2 * groups:
-        raise f.fail("n_group", groups, f"groups of two or more of the n_routed_experts, which are {num}")
+        raise f.fail(key, groups, f"groups of two or more of the n_routed_experts, which are {num}")
     if chosen > groups:
-        raise f.fail("topk_group", chosen, f"at most n_group, which is {groups}")
+        raise f.fail("topk_group", chosen, f"at most {key}, which is {groups}")
 
 
 def grouped_experts(
@@ -70,14 +71,16 @@ def grouped_experts(
     groups: int,
     chosen_groups: int,
     num_keys: tuple[str, ...] = ("n_routed_experts", "num_experts", "num_local_experts"),
+    per_token_keys: tuple[str, ...] = ("num_experts_per_tok",),
     shared_keys: tuple[str, ...] = ("n_shared_experts",),
+    groups_keys: tuple[str, ...] = ("n_group",),
 ) -> Experts:
     """Experts as DeepSeek V3 has them: scored by a sigmoid in fp32, chosen from the best groups, beside shared ones in one.
 
     The arguments are defaults, None where the family has none, and names of fields.
     """
-    num, per_token = experts_of(f, num=num, per_token=per_token, num_keys=num_keys)
-    check_groups(f, num, groups=groups, chosen=chosen_groups)
+    num, per_token = experts_of(f, num=num, per_token=per_token, num_keys=num_keys, per_token_keys=per_token_keys)
+    check_groups(f, num, groups=groups, chosen=chosen_groups, groups_keys=groups_keys)
     width, shared = f.integer("moe_intermediate_size", default=width), f.integer(*shared_keys, default=shared, minimum=0)
     return Experts(
         adapter_names=GATE_AND_EXPERTS,

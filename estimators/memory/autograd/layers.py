@@ -9,7 +9,7 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.block import Beside, Block
 from estimators.architectures.compressed_attention import CompressedAttention
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.delta_rule import GatedDeltaNet
+from estimators.architectures.delta_rule import GatedDeltaNet, KimiDeltaAttention
 from estimators.architectures.disentangled import DisentangledAttention
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
@@ -31,7 +31,7 @@ from estimators.memory.autograd.feed_forward import fed_forward
 from estimators.memory.autograd.hyper_connections import collapse_streams, mixed, read_streams
 from estimators.memory.autograd.latent_attention import latently_attended
 from estimators.memory.autograd.layer_inputs import added_by_layer, projected_for_layers
-from estimators.memory.autograd.mixers import convolved, gated_delta, mamba, mamba2
+from estimators.memory.autograd.mixers import convolved, gated_delta, kimi_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.pyramid import mixed_feed_forward, reduced_attention
 from estimators.memory.autograd.tape import Adapted, Tape, Tensor
@@ -208,6 +208,7 @@ BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] 
     Experts: routed,
     FeedForward: fed_forward,
     GatedDeltaNet: gated_delta,
+    KimiDeltaAttention: kimi_delta,
     LatentAttention: latently_attended,
     LayerInput: added_by_layer,
     Mamba: mamba,

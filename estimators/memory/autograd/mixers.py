@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.block import RMS_NORM, Norm
-from estimators.architectures.delta_rule import GatedDeltaNet
+from estimators.architectures.delta_rule import GatedDeltaNet, KimiDeltaAttention
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
@@ -111,6 +111,40 @@ def gated_delta(tape: Tape, part: GatedDeltaNet, x: Tensor, t: int, width: int) 
     scanned = normed(tape, RMS_NORM, tape.tensor(t * heads * vw, size, "inner"), vw)
     _kept(tape, WIDE, *[t * heads * vw] * 3)
     return tape.linear(tape.like(scanned, size=WIDE), t * width, "outer", "out")
+
+
+def kimi_delta(tape: Tape, part: KimiDeltaAttention, x: Tensor, t: int, width: int) -> Tensor:
+    """Kimi's delta rule over `t` tokens that read `x`: a decay for each pair of tokens of a chunk and each element of a key, written out.
+
+    A chunk's triangular system is inverted row by row, and each row keeps what it reads of those before it.
+    """
+    heads, h, c, size = part.heads, part.head_width, part.chunk, tape.size
+    inner, chunks, state = part.heads * part.head_width, -(-t // part.chunk), part.heads * part.head_width**2
+    padded, elements = chunks * c * heads, chunks * c * inner
+    for role in ("query", "key", "value"):
+        tape.linear(x, t * inner, "inner", role)
+    _convolved(tape, t, 3 * inner, part.taps)
+    tape.linear(tape.linear(x, t * h, "inner", "decay_down"), t * inner, "inner", "decay_up")
+    _once(tape, WIDE, heads, heads)
+    _kept(tape, 1, t * inner)  # where the softplus is a line
+    _kept(tape, WIDE, *[t * inner] * 3)
+    tape.linear(x, 0, "inner", "in_strength")
+    _kept(tape, size, t * heads)
+    _kept(tape, WIDE, *[t * inner, t * heads] * 2)  # queries and keys at length 1
+    _kept(tape, WIDE, padded, *[elements] * 3)  # values, keys and keys times their strengths
+    _once(tape, 1, *[c * c] * 3)
+    _kept(tape, WIDE, *[elements * c] * 3)  # decays, keys against keys, queries against keys
+    _kept(tape, WIDE, chunks * heads * sum(i + i * i for i in range(1, c)))
+    _kept(tape, size, *[padded * c, elements] * 2)  # the inverse, and what it multiplies
+    _kept(tape, WIDE, *[elements] * 4)  # exponentials of decays: of keys, of queries and to the chunk's end; queries
+    _kept(tape, WIDE, chunks * inner, (chunks - 1) * state)
+    _kept(tape, size, (2 * chunks - 1) * state, (chunks - 1) * c * inner)
+    _kept(tape, size, padded * c, elements, elements)  # scores, what is written, keys that write it
+    if chunks > 1:  # what recalls: the first chunk finds a state of zeros, which needs no gradient
+        _kept(tape, size, elements)
+    tape.linear(tape.linear(x, t * h, "inner", "out_gate_down"), t * inner, "inner", "out_gate_up")
+    _kept(tape, WIDE, *[t * inner] * 4, t * heads)  # the norm and its gate
+    return tape.linear(tape.tensor(t * inner, size, "inner"), t * width, "outer", "output")
 
 
 def convolved(tape: Tape, part: ShortConvolution, x: Tensor, t: int, width: int) -> Tensor:

@@ -17,7 +17,7 @@ from estimators.counting.estimate import estimate
 from estimators.frozen import replace
 from estimators.samples import Audio
 from estimators.spec import Case, Estimate, Model, Workload
-from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, IMAGES, MAPS, MIXERS, kind
+from tests.support.block_kinds import DELTA_RULE, DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, IMAGES, MAPS, MIXERS, kind
 
 ALL: Mapping[str, Mapping[str, Any]] = {**DENSE, **EXPERTS, **MIXERS, **ENCODERS, **ENCODER_DECODERS, **IMAGES, **MAPS}
 DELTA = {"layer_types": ["linear_attention", "full_attention"]}
@@ -27,7 +27,7 @@ HYBRIDS: Mapping[str, Mapping[str, Any]] = {
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "nemotron_h": {"layers_block_type": ["linear_attention", "full_attention"]},
-    **dict.fromkeys(("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next"), DELTA),
+    **dict.fromkeys(DELTA_RULE, DELTA),
 }
 """One layer of each mixer: where none attends, transformers cannot ask a cache for its length."""
 

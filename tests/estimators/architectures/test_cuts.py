@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import transformers
 
-from estimators.architectures.adapters import TARGETS
+from estimators.architectures.adapter_names import TARGETS
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.architectures.rows import elementwise, linear, norm

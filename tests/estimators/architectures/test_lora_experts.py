@@ -36,6 +36,7 @@ PEFT_ALL_LINEAR = {
     "hunyuan-a13b": 921_731_072,
     "jamba-v0.1": 38_123_520,
     "k-exaone-236b-a23b": 2_797_598_720,
+    "kimi-linear-48b-a3b": 20_866_048,
     "lfm2-8b-a1b": 5_701_632,
     "llama-4-scout": 59_781_120,
     "minimax-m2": 4_320_485_376,

@@ -24,6 +24,8 @@ OTHER_MODELS = [name for name in model_ids() if model_entry(name).config["model_
 LANGUAGE_MODELS = [name for name in model_ids() if name not in {*DENSE_MODELS, *OTHER_MODELS}]
 WHOLE = smallest_of_each_kind([*LANGUAGE_MODELS, *OTHER_MODELS])
 """Counted whole by every run; the others with two layers, and whole where slow tests run (test_families_published_kinds.py)."""
+SLOW_WHOLE = {name for name in WHOLE if model_entry(name).config["model_type"] in ("deepseek_v4", "kimi_linear")}
+"""Loops of many operations in every layer: these too are counted with two layers by every run, and whole by slow ones."""
 
 WORKLOADS = {
     "train": Workload(phase="train", batch=2, seq_len=96),
@@ -55,7 +57,9 @@ def assert_equal(name: str, module: nn.Module, workload: Workload) -> None:
         assert expected.backward_flop == counted.backward_flop
 
 
-@pytest.mark.parametrize("name", [name for name in WHOLE if name in LANGUAGE_MODELS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW_WHOLE else []) for name in WHOLE if name in LANGUAGE_MODELS]
+)
 def test_the_smallest_language_model_of_each_kind_has_torchs_parameters_and_forward_flop(name: str) -> None:
     assert_equal(name, on_meta(name), Workload(phase="forward", batch=2, seq_len=24))
 
@@ -66,7 +70,7 @@ def test_the_smallest_other_model_of_each_kind_has_torchs_parameters_and_forward
     assert_equal(name, meta.meta_model(model_entry(name).config), Workload(phase="forward", batch=2, seq_len=min(24, longest)))
 
 
-@pytest.mark.parametrize("name", sorted({*LANGUAGE_MODELS, *OTHER_MODELS} - {*WHOLE}))
+@pytest.mark.parametrize("name", sorted({*LANGUAGE_MODELS, *OTHER_MODELS} - {*WHOLE} | SLOW_WHOLE))
 def test_every_other_size_has_torchs_parameters_and_forward_flop_with_few_layers(name: str) -> None:
     config = shallow(model_entry(name).config)
     few = model_from_config(config, name)

@@ -250,6 +250,8 @@ SHIPPED = {
     "deepseek-v2-lite": (32767, 2, 1, 31_104 * 32768),
     "glm-5": (32767, 2, 1, 2 * 78 * (512 + 64 + 128) * 32768),  # a latent, a rotary key and an indexer's key on 78 layers
     "gemma-4-31b": (8192, 2, 1, 10 * 8_192 * 8193 + 50 * 16_384 * 1023),  # 4 heads of 512 on 10 layers, 16 of 256 behind a window on 50
+    # a latent and a key of all heads on 7 layers; 20 states of 32 x 128 x 128 in fp32, and 4 columns of queries, keys and values
+    "kimi-linear-48b-a3b": (32767, 2, 1, 7 * 2 * (512 + 64) * 32768 + 20 * (4 * 32 * 128 * 128 + 2 * 4 * 3 * 32 * 128)),
     # 2 heads of 256 on 10 layers; 30 states of 32 x 128 x 128 in fp32, and 4 columns of 2 x 16 x 128 + 32 x 128 channels
     "qwen3.5-35b-a3b": (32767, 2, 1, 10 * 2_048 * 32768 + 30 * (4 * 32 * 128 * 128 + 2 * 4 * 8192)),
 }

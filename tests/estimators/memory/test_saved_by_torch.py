@@ -20,7 +20,21 @@ from estimators.memory.layer_memory import model_memory_of
 from estimators.memory.single_device import LOGITS, kept_by_torch
 from estimators.spec import Case, Hardware, Workload
 from estimators.validation.model import shipped_model
-from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, HEADS, IMAGES, IN_FP32, MAPS, MIXERS, VOCAB, WIDTHS, kind
+from tests.support.block_kinds import (
+    DELTA_RULE,
+    DENSE,
+    ENCODER_DECODERS,
+    ENCODERS,
+    EXPERTS,
+    HEADS,
+    IMAGES,
+    IN_FP32,
+    MAPS,
+    MIXERS,
+    VOCAB,
+    WIDTHS,
+    kind,
+)
 from tests.support.saved_tensors import inputs_of, real_model, saved_bytes
 from tests.support.vision_language_models import INSIDE_VISION_LANGUAGE
 
@@ -65,9 +79,6 @@ def test_a_layer_of_an_encoder_or_of_an_encoder_and_a_decoder_keeps_what_torch_k
     # ModernBERT's second layer brings the angles of its windows, which the others share
     said, real = per_layer(model_type, OTHERS[model_type], shallowest=2 if model_type == "modernbert" else 1)
     assert said == real
-
-
-DELTA_RULE = ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")
 
 
 @pytest.mark.parametrize("model_type", sorted(IN_FP32))
