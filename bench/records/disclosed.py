@@ -58,6 +58,7 @@ def read_source(path: str, *, preliminary: Sequence[str] = (), utilization: Util
                 BadRecordError(NO_RECORD.format(path=path)) if os.path.isdir(path) and "no readable record" in str(error) else error
             ) from None
         return _of_codecarbon(files, preliminary)
+    num_files, records = len(records), list({record.run_id: record for record in records}.values())
     tries = _tries(preliminary)
     if strange := tries - {record.run_id for record in records}:
         raise BadValueError(f"--preliminary: {min(strange)} is no record of {path!r}; name records, or folders of them, below it")
@@ -66,6 +67,8 @@ def read_source(path: str, *, preliminary: Sequence[str] = (), utilization: Util
     if not found:
         raise BadRecordError(f"nothing ran in {path!r}: {idle[0]} is an estimate; give records of what was run")
     remarks = [f"{len(idle)} of {len(records)} records are estimates of what never ran, and are not among them"] if idle else []
+    if num_files > len(records):
+        remarks.append(f"{num_files} files hold {len(records)} records: each run was counted once")
     if files:
         remarks.append(
             f"{len(files)} of codecarbon's files lie beside the records, which may be of the same runs: not added; disclose each by itself"

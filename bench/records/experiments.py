@@ -136,10 +136,12 @@ def architecture_flop(record: Measurement) -> tuple[int | None, str]:
     watched = record.proof.watched
     if watched is not None:
         return watched.training_flop, "" if watched.training_flop is not None else "the FLOP of a batch were not counted"
-    step = record.estimate.phases.get("train_step")
-    if step is None:
-        return None, "its step was not estimated"
-    return num_steps(record) * step.flop.full, ""
+    step, steps = record.estimate.phases.get("train_step"), num_steps(record)
+    if record.extrapolation is not None or any(phase.name.startswith("train_step@") for phase in record.phases):
+        return None, "slices of the model were trained, whose FLOP its record does not have"
+    if step is None or not steps:
+        return None, "its step was not estimated" if step is None else "it ended before a step was timed"
+    return steps * step.flop.full, ""
 
 
 def _energies(record: Measurement) -> tuple[Energy, ...]:

@@ -27,6 +27,9 @@ NEEDED = ("timestamp", "run_id", "duration", "energy_consumed", "cpu_energy", "g
 MAX_BYTES = 64 * 2**20
 NO_FLOP = "codecarbon counts no FLOP"
 
+SAME_TIME = 0.5
+"""Share of the shorter of two runs from which on they count as of one time: processes of a launcher share nearly all of theirs."""
+
 
 @frozen
 class Tracked:
@@ -185,16 +188,18 @@ def _one_of_a_machine(runs: Sequence[_Run]) -> list[_Run]:
     """Of runs that tracked one machine at one time the one with the most energy; the others as they are."""
     kept: list[_Run] = []
     for run in sorted(runs, key=lambda run: -run.needed("energy_consumed")):
-        (begun_s, ended_s), whole = run.span_s, run.text("tracking_mode") != "process"
-        if not whole or not any(
-            other.machine == run.machine
-            and other.text("tracking_mode") != "process"
-            and other.span_s[0] < ended_s
-            and begun_s < other.span_s[1]
-            for other in kept
-        ):
+        if not any(_tracked_the_same(run, other) for other in kept):
             kept.append(run)
     return sorted(kept, key=lambda run: run.span_s)
+
+
+def _tracked_the_same(run: _Run, other: _Run) -> bool:
+    """Whether two runs tracked all of one machine for most of the shorter one; times are of whole seconds."""
+    if run.machine != other.machine or "process" in (run.text("tracking_mode"), other.text("tracking_mode")):
+        return False
+    (begun_s, ended_s), (other_begun_s, other_ended_s) = run.span_s, other.span_s
+    together_s = min(ended_s, other_ended_s) - max(begun_s, other_begun_s)
+    return together_s > SAME_TIME * min(run.needed("duration"), other.needed("duration"))
 
 
 def _experiment(run: _Run) -> Experiment:
@@ -237,7 +242,7 @@ def _gpus(run: _Run) -> Energy:
     energy_j = _device_j(run, "gpu_energy")
     if energy_j and run.num_gpus:
         return Energy(part="GPUs", kind="measured", energy_j=energy_j, source="NVML, by codecarbon", window_s=run.needed("duration"))
-    why = "codecarbon found no GPU: gpu_count is blank" if not run.num_gpus else "codecarbon wrote 0 for GPUs that are there: not read"
+    why = "codecarbon found no GPU: gpu_count is blank or 0" if not run.num_gpus else "codecarbon wrote 0 for GPUs that are there: not read"
     return Energy(part="GPUs", kind="measured", energy_j=None, source=why)
 
 

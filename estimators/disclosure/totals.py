@@ -71,6 +71,19 @@ class Total:
         return sum(all(each.energy_j(kind) is None for kind in ENERGY_KINDS) for each in self.experiments)
 
     @property
+    def metered_fraction(self) -> float | None:
+        """Share of the device time of experiments whose devices a meter read that lies in its window; None where none tells its window."""
+        windows = [
+            (each, max(energy.window_s or 0.0 for energy in each.energies if energy.energy_j is not None and energy.kind == "measured"))
+            for each in self.experiments
+            if each.device_s and each.energy_j("measured") is not None
+        ]
+        told = [(each, window_s) for each, window_s in windows if window_s]
+        if not told:
+            return None
+        return sum(window_s * each.num_devices for each, window_s in told) / sum(each.device_s or 0.0 for each, _ in told)
+
+    @property
     def difference_fraction(self) -> float | None:
         """Training compute by device time over that by architecture, less 1, over the trainings that both count."""
         both, ours = self.device_time_flop.value, self.compared_flop.value

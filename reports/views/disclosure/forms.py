@@ -59,6 +59,7 @@ def _card_section(disclosure: Disclosure) -> str:
         words.begun(words.compute_words(total)),
         words.device_time_words(total),
         f"Energy: {words.energy_words(disclosure)}",
+        words.window_words(total),
         f"CO2e: {words.carbon_words(disclosure)}; {words.factor_words(disclosure)}",
         _apart(disclosure),
         *disclosure.remarks,

@@ -37,7 +37,7 @@ def disclosure_screen(disclosure: Disclosure, tables: Sequence[Table]) -> Screen
             for each in broken
         ],
         notes=[
-            *filter(None, [words.device_time_words(disclosure.total)]),
+            *filter(None, [words.device_time_words(disclosure.total), words.window_words(disclosure.total)]),
             f"CO2e at {words.factor_words(disclosure)}.",
             *_thresholds(disclosure),
             *disclosure.remarks,

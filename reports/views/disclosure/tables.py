@@ -69,7 +69,7 @@ def title(disclosure: Disclosure) -> str:
 
 def notes(disclosure: Disclosure) -> list[str]:
     """What a reader has to know beside the figures."""
-    said = [words.device_time_words(disclosure.total), *disclosure.remarks]
+    said = [words.device_time_words(disclosure.total), words.window_words(disclosure.total), *disclosure.remarks]
     said += [f"left out: {line}" for line in disclosure.left_out]
     said.append("Sums are of what is known; a figure that is not known is in none, and its experiments are counted as without it.")
     if len(disclosure.kinds) > 1:

@@ -29,6 +29,9 @@ KIND_WORDS: dict[EnergyKind, str] = {
 MAX_DEVICES = 4
 """Kinds of device that a sentence names."""
 
+WHOLE_WINDOW = 0.95
+"""Share of the device time from which on a meter's window is all of it."""
+
 
 def plural(count: int, noun: str) -> str:
     """A number and its noun.
@@ -124,6 +127,14 @@ def energy_words(disclosure: Disclosure, total: Total | None = None) -> str:
     if total.num_unmetered:
         said.append(f"unavailable of {plural(total.num_unmetered, 'experiment')}: {'; '.join(why_no_energy(total))}")
     return "; ".join(said)
+
+
+def window_words(total: Total) -> str:
+    """How much of the device time the meters' windows cover, where that is not all of it; empty else."""
+    share = total.metered_fraction
+    if share is None or share > WHOLE_WINDOW:
+        return ""
+    return f"Meters read {format_fraction(share)} of the device time of what they measured; loading and warm-up may be in no energy"
 
 
 def why_no_energy(total: Total) -> tuple[str, ...]:

@@ -91,6 +91,15 @@ def test_totals_of_records_are_kept_apart_by_how_they_ended(tmp_path: Path) -> N
     assert answer.energy_estimated_j == pytest.approx(estimated_j), "the board's limit for the 0.85 hours that no meter read"
     assert "broken off" in answer.forms["neurips"]
     assert "0.76" in answer.text(verbose=True)
+    assert "Meters read 83.3 % of the device time" in answer.text(), "a window of 3,000 s in an hour"
+
+
+def test_a_run_whose_file_lies_there_twice_is_counted_once(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "runs", made("a", power=METER))
+    folder_of(folder / "copy", made("a", power=METER))
+    answer = sixnd.disclose(folder)
+    assert (answer.num_experiments, answer.energy_measured_j) == (1, 3.6e6)
+    assert "2 files hold 1 records" in answer.text(verbose=True)
 
 
 def test_a_measured_and_an_estimated_energy_are_added_up_in_a_card_alone_which_says_so(tmp_path: Path) -> None:
@@ -196,6 +205,8 @@ def test_ranks_and_readings_of_the_same_steps_are_counted_once() -> None:
     several = dataclasses.replace(made("a"), phases=steps)
     several = dataclasses.replace(several, proof=several.proof.replaced(num_ranks=4))
     assert experiment_of(several).device_s == pytest.approx(4 * 9.0)
+    sliced = experiment_of(dataclasses.replace(made("c"), phases=(Phase(name="train_step@2", samples_s=(1.0,)),)))
+    assert (sliced.device_s, sliced.architecture_flop) == (1.0, None), "a slice's step is not the whole model's"
     nothing = experiment_of(dataclasses.replace(made("b"), phases=(), status="failed"))
     assert (nothing.device_s, nothing.reason("device_s")) == (None, "it ended before anything was timed")
 

@@ -8,6 +8,7 @@ import pytest
 
 from estimators.disclosure.codecarbon import Tracked, read_emissions, tracked
 from estimators.errors import BadValueError
+from estimators.facts.electricity import grid
 from tests.support.codecarbon_files import HEADER, emissions
 
 
@@ -48,6 +49,21 @@ def test_runs_one_after_another_are_added_and_those_of_processes_too() -> None:
     later = {"run_id": "b", "timestamp": "2026-01-31T14:00:00"}
     assert len(read({}, later).experiments) == 2
     assert len(read({"tracking_mode": "process"}, {"run_id": "b", "tracking_mode": "process"}).experiments) == 2
+
+
+def test_a_file_of_a_release_has_its_runs_one_after_another_and_our_factor_is_its_own() -> None:
+    """Written by codecarbon 3.3.2: a run that was flushed once, then one at a PUE of 1.5 that began as the first ended.
+
+    Times are whole seconds, so that the two overlap by milliseconds. Kilograms over kilowatt-hours are France's factor in its tables.
+    """
+    found = read_emissions(str(Path(__file__).with_name("emissions_3_3_2.csv")))
+    first, second = found.experiments
+    assert [run.device_s for run in (first, second)] == [5.032264019002469, 2.004249372999766]
+    assert first.energy_j("not stated") == pytest.approx(1.1179774025589473e-05 * 3.6e6)
+    assert second.energy_j("estimated") == pytest.approx(1.669485778332576e-05 * 3.6e6 / 1.5)
+    assert (first.energy_j("measured"), found.pue, found.country) == (None, None, "FRA")
+    kwh = 3.912405885338391e-05 + 2.337461125998743e-05
+    assert grid("FRA").carbon.value * 3.6e6 * kwh * 1000 == pytest.approx(found.emissions_g)
 
 
 @pytest.mark.parametrize(
