@@ -14,7 +14,7 @@ from tests.support.checkout import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 MAX_BYTES = 10_000
-QUESTIONS = 15
+QUESTIONS = 16
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BENCH = re.compile(r"^(?:\$ )?(?:.* && )?(?:\S*/)?python -m bench (.+)$")
@@ -67,7 +67,7 @@ def test_the_readme_is_read_in_two_minutes() -> None:
     assert len(CHINESE.splitlines()) <= 60
 
 
-def test_the_readme_has_a_command_for_each_of_fifteen_questions() -> None:
+def test_the_readme_has_a_command_for_each_of_sixteen_questions() -> None:
     assert len(CELL.findall(README)) == QUESTIONS
     assert len({command.split()[0] for command in CELL.findall(README)}) >= 9
 
