@@ -36,7 +36,7 @@ def emit(
 
     beside = around(records, one=one, has_waterfall=has_waterfall)
     shown = [tables[0], *beside.tables, *tables[1:]]
-    pictures = [*learner_pictures(shown), *running_pictures([*shown, *beside.data])]
+    pictures = running_pictures([*shown, *beside.data]) if one or beside.tables else learner_pictures(shown)
     out.emit(shown, replace(screen, lead=[*beside.lines, *screen.lead]), pictures, data=beside.data)
 
 
