@@ -264,11 +264,14 @@ SHARES: Mapping[str, str] = {
     "loader": "data_loader_suspected",
     "exposed communication": "network_or_layout",
     "idle": "host_bound_small_model",
-    "padding": "padding_counted",
+    "padding": "padding_computed",
     "throttled": "throttling",
+    "without its processor": "throttled_process",
+    "unfused attention": "implementation",
 }
 """What a part of a step's time goes into, where a file or a trace tells -> the cause that it is evidence of: waiting for data;
-communication that nothing else runs beside; a device without work that waits for neither; positions without a token; clocks held down."""
+communication that nothing else runs beside; a device without work that waits for neither; positions without a token; clocks held
+down; a process that is kept from its processor; attention by products and a softmax that write their scores."""
 
 
 @frozen
@@ -284,6 +287,7 @@ class Observed:
         setting: what the source says of the configuration.
         series: rates over time.
         shares: of a step's time, 0 to 1, where a file or a trace tells; keys of SHARES.
+        step_parts_s: the mean step by what it went into, where a trace tells: the parts sum to it; names are those of `traces.parts`.
         others: other runs that it is compared with.
         skipped, missing: what is in no figure, and what is not there.
         read: what was read, in a line, such as ``torchtitan log, 96 of 100 lines``; empty for the user's own words.
@@ -294,6 +298,7 @@ class Observed:
     setting: Setting = Setting()
     series: tuple[Series, ...] = ()
     shares: Mapping[str, float] = field(default_factory=dict, hash=False)
+    step_parts_s: Mapping[str, float] = field(default_factory=dict, hash=False)
     others: tuple[OtherRun, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     missing: tuple[Missing, ...] = ()

@@ -12,12 +12,16 @@ from estimators.diagnosis.evidence import Evidence, Judged, Suspected, corrected
 from estimators.diagnosis.expected import Expected, slow_share
 from estimators.diagnosis.observed import TIMES, Figure
 from estimators.diagnosis.question import DiagnosisQuestion
-from estimators.diagnosis.slow import slow_suspects
+from estimators.diagnosis.slow import measured_shares, slow_suspects
 from estimators.facts.registry import utilization_range
 from estimators.units import format_bytes, format_fraction, format_ratio
 
 SPREADS = 3.0
 """Standard deviations from the prediction beyond which an honest run is not expected; the 80 % interval's ends are 1.28 of them."""
+
+MOSTLY = 0.2
+"""Of a step's time, for one thing beside the model's work, from which a run is slow whatever else it does. Assumed: a run without it would
+be a quarter faster."""
 
 OF_80 = 1.2816
 CLEAR = 1.2
@@ -202,3 +206,12 @@ def beside_other(e: Evidence) -> Judged | None:
         suspects = (Suspected(id="first_step_included", evidence=f"the mean is over all steps; {c.said}"),)
         return Judged(verdict="MISCOUNTED", suspects=suspects, reason=c.said, corrected=c.expected)
     return Judged(verdict="SLOW", suspects=tuple(Suspected(id=name, evidence=c.said) for name in suspects_of(q, c)), reason=c.said)
+
+
+def by_waits(e: Evidence) -> Judged | None:
+    """What was measured to take a step's time beside the model's work, where nothing says how fast the run should be."""
+    found = measured_shares(e.question)
+    if not found or (found[0].saves_fraction or 0.0) < MOSTLY:
+        return None
+    suspects = tuple(Suspected(id=s.id, evidence=s.evidence, saves_fraction=s.saves_fraction) for s in found)
+    return Judged(verdict="SLOW", suspects=suspects, reason=found[0].evidence)

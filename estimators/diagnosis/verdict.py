@@ -20,6 +20,7 @@ def judge(e: Evidence) -> Judged:
         of_speed.beside_expected,
         of_speed.by_share,
         of_speed.beside_other,
+        of_speed.by_waits,
         of_figures.agreement,
     )
     for rule in rules:

@@ -23,8 +23,8 @@ MEASURED_BY = (
 )
 """The only rooms where HEAVY packages may be named, at any level."""
 
-VECTORISED = ("estimators.cost.array_math", "estimators.training.layouts", "estimators.serving")
-"""Where thousands of layouts, steps or requests are priced at once, with numpy."""
+VECTORISED = ("estimators.cost.array_math", "estimators.training.layouts", "estimators.serving", "estimators.diagnosis.traces")
+"""Where thousands of layouts, steps or requests are priced at once, or a million kernels are read, with numpy."""
 
 READS_YAML = ("estimators.strict_text",)
 """The only module that imports yaml, where a file in it is read."""

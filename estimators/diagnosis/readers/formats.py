@@ -99,6 +99,12 @@ FORMATS: dict[str, Format] = {
         says="seconds a step, of the bar that ran the longest",
         lacks="tokens of a step: --seq-len, --batch, --grad-accum",
     ),
+    "trace": Format(
+        file="a trace of torch.profiler, .json or .json.gz",
+        key="traceEvents, deviceProperties; ProfilerStep#N",
+        says="microseconds of one rank: busy, idle, loading, exposed communication, kinds of kernels",
+        lacks="tokens of a step: --model, --seq-len, --batch, --grad-accum",
+    ),
     "record": Format(
         file="a record of this tool",
         key="run_id, request, phases",
@@ -110,7 +116,8 @@ FORMATS: dict[str, Format] = {
 
 READS = (
     "trainer_state.json, LLaMA-Factory's trainer_log.jsonl, ms-swift's logging.jsonl, metrics.csv of Lightning, JSON lines of Composer, "
-    "W&B's CSV, logs of axolotl, nanoGPT, nanochat, torchtitan, Megatron, Bridge, DeepSpeed or tqdm, and this tool's records"
+    "W&B's CSV, logs of axolotl, nanoGPT, nanochat, torchtitan, Megatron, Bridge, DeepSpeed or tqdm, traces of torch.profiler, "
+    "and this tool's records"
 )
 """In a line."""
 
@@ -157,12 +164,14 @@ def _document(path: str) -> Observed:
         for name, value in islice(JsonPieces(path), MOST_VALUES):
             if name == "phases":
                 record.setdefault(name, []).append(value)
-            elif name in ("request", "environment", "run_id"):
+            elif name in ("request", "environment", "run_id", "proof", "power"):
                 record[name] = value
         return observed_in_record(path, record)
     if not kind:
         return JsonLines(Lines(path)).observed()
-    raise NothingKnownError
+    from estimators.diagnosis.traces.observe import observed_in_trace  # numpy, which no other reader takes
+
+    return observed_in_trace(path)
 
 
 MOST_VALUES = 1_000_000

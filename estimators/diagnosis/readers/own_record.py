@@ -8,6 +8,7 @@ from typing import Any
 
 from estimators.diagnosis.observed import Figure, Missing, Observed, Quantity, Setting
 from estimators.diagnosis.readers.lines import number
+from estimators.diagnosis.readers.watched import shares_of
 from estimators.errors import BadRecordError
 
 STEP = "train_step"
@@ -30,12 +31,12 @@ def observed_in_record(path: str, record: Mapping[str, Any]) -> Observed:
     took = median(ordered)
     low, high = ordered[round(0.1 * (len(ordered) - 1))], ordered[round(0.9 * (len(ordered) - 1))]
     how = f"samples of {STEP}, median of {len(samples):,}"
-    figures = (
-        Figure(
-            quantity=quantity, value=items / took, source=how, low=items / high, high=items / low, num_samples=len(samples), scope="job"
-        ),
-        Figure(quantity="step_time_s", value=took / (calls or 1), source=how, num_samples=len(samples)),
+    rate = Figure(
+        quantity=quantity, value=items / took, source=how, low=items / high, high=items / low, num_samples=len(samples), scope="job"
     )
+    step = Figure(quantity="step_time_s", value=took / (calls or 1), source=how, num_samples=len(samples))
+    shares = shares_of(record)
+    figures = (rate,) if "padding" in shares else (rate, step)  # the rate is of tokens, a step's rows are of positions
     device = _mapping(_mapping(record.get("environment")).get("device"))
     layers = request.get("layers")
     recompute = request.get("recompute")
@@ -52,6 +53,7 @@ def observed_in_record(path: str, record: Mapping[str, Any]) -> Observed:
             dtype=str(request.get("dtype") or ""),
             recompute=recompute if recompute in ("none", "full", "selective") else "",
         ),
+        shares=shares,
         missing=(Missing(what="the model", why=f"the record is of its first {layers} layers alone", flag="--config"),) if layers else (),
         read=f"a record of this tool, {record.get('run_id') or 'without a name'}, {len(samples):,} samples of {STEP}",
         notes=("warm-up was left out when it was measured",),

@@ -15,6 +15,7 @@ from estimators.facts.percentile import Percentile
 from estimators.frozen import replace
 from estimators.units import format_flop_rate, format_fraction, format_int, format_ratio
 from reports.table import Column, Table, Value
+from reports.views.diagnosis.parts import parts_table
 
 NUM_NEAREST = 3
 
@@ -22,6 +23,7 @@ NUM_NEAREST = 3
 def diagnosis_tables(d: Diagnosis) -> list[Table]:
     """Suspects first, where there are any; then the figures, their checks, and published runs."""
     tables = [suspects_table(d.suspects), rates_table(d), *([checks_table(d)] if d.checks else [])]
+    tables += [parts_table(d)] if d.question.observed.step_parts_s else []
     tables += [nearest_table(d.percentile)] if d.percentile is not None else []
     head = Table(
         title=f"{d.verdict}: {subject(d)}",

@@ -12,6 +12,7 @@ from estimators.units import format_int, format_ratio
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.diagnosis.diagnosis import as_printed, nearest_table, over_time, peak_text, standing_text
+from reports.views.diagnosis.parts import parts_text
 
 SHOWN = 4
 """Suspects of a screen; the rest are with -v."""
@@ -25,12 +26,16 @@ def diagnosis_screen(d: Diagnosis, tables: Sequence[Table]) -> Screen:
         table = columns_kept(nearest_table(d.percentile), "run", "utilization_fraction", "hardware", always=2)
     return Screen(
         answer=_sentence(d),
-        lead=[line for line in (_corrected(d), _expected(d), standing_text(d) if d.suspects else _standing_alone(d), _tie(d)) if line],
+        lead=[line for line in _lead(d) if line],
         table=table,
         doubts=[f"{d.judged.reason}."] if d.needs_attention and d.judged.reason else [],
         notes=_notes(d),
         failed=d.needs_attention,
     )
+
+
+def _lead(d: Diagnosis) -> list[str]:
+    return [_corrected(d), _expected(d), parts_text(d), standing_text(d) if d.suspects else _standing_alone(d), _tie(d)]
 
 
 def _sentence(d: Diagnosis) -> str:
