@@ -31,6 +31,7 @@ from estimators.spec import Source
 from estimators.units import HOUR_S, KILO
 from reports.views.disclosure.forms import FORMS, emissions_block
 
+TYPES = ("pre-training", "fine-tuning")
 METHODS = ("full", "lora", "qlora", "dora")
 MAX_PUE, MAX_METERED = 3.0, 1e9
 """A building's overhead, and kilowatt-hours, beyond which a figure is a slip."""
@@ -52,6 +53,7 @@ class Options(arguments.ModelOptions):
     wall_s: float | None
     dtype: str
     utilization: float | None
+    training_type: str | None
     energy_j: float | None
     base_flop: int | None
     location: str | None
@@ -88,6 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=arguments.positive("utilization", 1),
         metavar="SHARE",
         help="of dense peak, for the compute by device time; else the middle of what published runs reached",
+    )
+    records.add_argument(
+        "--training-type", choices=TYPES, metavar="|".join(TYPES), help="for a card, where the files do not tell, as codecarbon's do not"
     )
     stated = parser.add_argument_group("a training in words")
     stated.add_argument("--method", choices=METHODS, default="full", metavar="|".join(METHODS), help="what was trained; full by default")
@@ -201,6 +206,7 @@ def _of_files(options: Options) -> Disclosure:
         left_out=source.left_out,
         remarks=source.remarks,
         original=_given_original(options),
+        stated_type=options.training_type or "",
     )
 
 
@@ -253,7 +259,13 @@ def _of_words(options: Options, out: Output) -> Disclosure:
     original = _given_original(options) or (
         original_of(entry, base, sequences.training_length(base, entry, None).tokens) if is_tuning else None
     )
-    return Disclosure(experiments=(experiment,), setting=_setting(options), remarks=tuple(remarks), original=original)
+    return Disclosure(
+        experiments=(experiment,),
+        setting=_setting(options),
+        remarks=tuple(remarks),
+        original=original,
+        stated_type=options.training_type or "",
+    )
 
 
 def _method(options: Options) -> tuple[TrainingMethod, bool]:

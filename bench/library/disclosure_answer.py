@@ -25,7 +25,7 @@ class DisclosureAnswer(Answer):
     carbon_source: str
     location: str | None
     pue: float | None
-    training_type: str
+    training_type: str | None
     hardware_used: str
     left_out: list[str]
     co2_eq_emissions: dict[str, str | float] | None

@@ -102,6 +102,7 @@ def disclose(
     pue: Number | None = None,
     preliminary: Names | None = None,
     utilization: Number | None = None,
+    training_type: str | None = None,
     method: str | None = None,
     lora_rank: Number | None = None,
     lora_targets: Names | None = None,

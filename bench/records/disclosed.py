@@ -8,11 +8,10 @@ from pathlib import Path
 
 from bench.records.experiments import experiments_of, ran
 from bench.records.record import read_folder
-from estimators.disclosure.codecarbon import is_emissions, read_emissions, tracked
+from estimators.disclosure.codecarbon import is_emissions, read_emissions
 from estimators.disclosure.experiment import Experiment, Utilization
 from estimators.errors import BadRecordError, BadValueError
 from estimators.frozen import frozen, replace
-from estimators.text_file import read as read_text
 
 NO_RECORD = (
     "neither a record nor codecarbon's emissions.csv is in {path!r}; make a record with: python -m bench run --model linreg-1d --out {path}"
@@ -91,7 +90,7 @@ def _first_line(path: Path) -> str:
 
 def _of_codecarbon(files: Sequence[str], preliminary: Sequence[str]) -> Disclosable:
     """Of codecarbon's files. Raises BadValueError, UnavailableError."""
-    found = read_emissions(files[0]) if len(files) == 1 else tracked([(path, read_text(path)) for path in files])
+    found = read_emissions(*files)
     tries = set(preliminary)
     experiments = tuple(replace(each, standing="preliminary") if each.name in tries else each for each in found.experiments)
     if strange := tries - {each.name for each in experiments}:

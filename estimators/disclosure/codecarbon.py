@@ -111,14 +111,14 @@ def is_emissions(header: str) -> bool:
     return set(NEEDED) <= set(next(csv.reader([header.removeprefix("\ufeff")]), []))
 
 
-def read_emissions(path: str) -> Tracked:
-    """The runs of one file.
+def read_emissions(*paths: str) -> Tracked:
+    """The runs of one file, or of several.
 
     Raises:
-        UnavailableError: it cannot be read.
+        UnavailableError: one cannot be read.
         BadValueError: no emissions.csv, or a row with something that codecarbon does not write; names file, line and column.
     """
-    return tracked([(path, text) for text in [_text(path)]])
+    return tracked([(path, _text(path)) for path in paths])
 
 
 def tracked(files: Sequence[tuple[str, str]]) -> Tracked:

@@ -71,6 +71,7 @@ class Disclosure:
         left_out: what was read and is none, a line each.
         remarks: what a reader of the files has to know, a line each.
         original: of the model that was fine-tuned; None where there is none or nobody says.
+        stated_type: pre-training or fine-tuning, where the user says it; else empty.
     """
 
     experiments: tuple[Experiment, ...]
@@ -78,6 +79,7 @@ class Disclosure:
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     original: Original | None = None
+    stated_type: str = ""
 
     @property
     def total(self) -> Total:
@@ -91,8 +93,10 @@ class Disclosure:
 
     @property
     def training_type(self) -> str:
-        """As a card of Hugging Face has it: ``fine-tuning`` where each training is one, else ``pre-training``."""
+        """As a card of Hugging Face has it: ``fine-tuning`` where each training is one, else ``pre-training``; empty where nobody tells."""
         works = {each.work for each in self.experiments if each.trains}
+        if self.stated_type or not works or "tracked" in works:
+            return self.stated_type
         return "fine-tuning" if works == {"fine-tuning"} else "pre-training"
 
     def carbon_kg(self, kind: EnergyKind, total: Total | None = None) -> float | None:

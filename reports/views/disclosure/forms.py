@@ -38,8 +38,9 @@ def emissions_block(disclosure: Disclosure) -> dict[str, object] | None:
     block: dict[str, object] = {
         "emissions": float(f"{1000 * sum(masses_kg):.{DIGITS}g}"),
         "source": f"sixnd disclose: {words.energy_words(disclosure)}{together}; {words.factor_words(disclosure)}",
-        "training_type": disclosure.training_type,
     }
+    if disclosure.training_type:
+        block["training_type"] = disclosure.training_type
     if disclosure.setting.grid.code:
         block["geographical_location"] = disclosure.setting.grid.name
     return {**block, "hardware_used": words.hardware_words(disclosure)}

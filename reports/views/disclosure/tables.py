@@ -82,7 +82,7 @@ def facts(disclosure: Disclosure) -> dict[str, Any]:
     total, grid = disclosure.total, disclosure.setting.grid
     found: dict[str, Any] = {
         **{key: value for key, value in _total_row(disclosure, total).items() if key != "standing"},
-        "training_type": disclosure.training_type,
+        "training_type": disclosure.training_type or None,
         "hardware_used": words.hardware_words(disclosure),
         "location": grid.name if grid.code else None,
         "carbon_kg_per_j": grid.carbon.value,

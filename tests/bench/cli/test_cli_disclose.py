@@ -135,7 +135,8 @@ def test_without_energy_a_card_has_no_block_but_the_reason(tmp_path: Path, capsy
 def test_codecarbon_file_is_grams_at_its_own_country_and_not_added_to_records(tmp_path: Path) -> None:
     (tmp_path / "emissions.csv").write_text(emissions({}), encoding="utf-8")
     alone = sixnd.disclose(tmp_path / "emissions.csv")
-    assert alone.location == "France"
+    assert (alone.location, alone.training_type) == ("France", None), "codecarbon does not tell what it tracked"
+    assert sixnd.disclose(tmp_path / "emissions.csv", training_type="fine-tuning").co2_eq_emissions["training_type"] == "fine-tuning"
     assert alone.carbon_measured_kg == pytest.approx(0.4 * 0.056039)
     assert alone.energy_not_stated_j == pytest.approx(0.05 * 3.6e6)
     assert "codecarbon itself says 83.5 g" in alone.text(verbose=True)
