@@ -140,7 +140,7 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
         "show --model phi-2 --lora-rank 8 --lora-targets q_proj,v_proj",
         {"model": "phi-2", "lora_rank": 8, "lora_targets": ["q_proj", "v_proj"]},
     ),
-    (f"report {EPYC}", {"folder": Path(EPYC)}),
+    (f"report {EPYC}/check", {"folder": Path(EPYC) / "check"}),
     (f"compare {EPYC} {EPYC} --threshold 5%", {"a": EPYC, "b": EPYC, "threshold": 0.05}),
 ]
 

@@ -67,8 +67,8 @@ def test_the_suite_s_network_remembers_ninety_days_and_more_days_mend_it(tmp_pat
     best = on_few.best_epoch
     assert best is not None
     assert on_few.num_train == 90
-    assert on_few.train_loss < 0.1 * on_few.bound_loss < 0.1 * on_few.heldout_loss
-    assert on_few.heldout_loss > 1.5 * best.heldout_loss
+    assert on_few.train_loss < 0.2 * on_few.bound_loss < 0.2 * on_few.heldout_loss
+    assert on_few.heldout_loss > 1.1 * best.heldout_loss
     assert on_a_year.heldout_loss < 0.5 * on_few.heldout_loss
 
 
