@@ -20,6 +20,7 @@ EXTRA_OF = {
     **dict.fromkeys(("peft", "bitsandbytes"), "tuning"),
     "diffusers": "diffusion",
     "timm": "timm",
+    **dict.fromkeys(("nicegui", "starlette"), "web"),
 }
 """Name that is imported -> the extra that brings it."""
 

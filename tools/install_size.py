@@ -27,6 +27,7 @@ PURPOSE = {
     "plots": "draw the pictures of pages, and what `--plot` writes",
     "diffusion": "trace the op table of a class of diffusers that has none here",
     "timm": "count a network of timm with `sixnd.count`",
+    "web": "ask in a browser: `sixnd web`",
     "browser": "open the pages of docs/gallery/ in Chromium, as their test does",
     "tuning": "measure LoRA and QLoRA by `run`",
     "all": "measure and draw",

@@ -15,7 +15,7 @@ BLINK_S = 0.2
 LOAD_TORCH = ("calibrate", "selftest")
 """Verbs that always take seconds: torch, while it loads, lets no other thread speak."""
 
-OWN_WORDS = ("run",)
+OWN_WORDS = ("run", "web")
 """Verbs that say by themselves at once what they are about to do."""
 
 

@@ -18,6 +18,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "fit": "does a fine-tuning fit on a device, and what would make it fit",
         "serve": "users, latency and money of a served model, and GPUs for N users",
         "compare-hardware": "one training run on several kinds of device, side by side",
+        "web": "these questions as forms in a browser, on this machine alone",
     },
     "Measure here": {
         "run": "estimate a model, measure it here, cross-check, keep a record",
