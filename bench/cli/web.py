@@ -54,6 +54,6 @@ def run(options: Options, out: Output) -> int:
             tried.bind((app.HOST, options.port))
         except OSError as error:
             raise UnavailableError(f"cannot serve on port {options.port}: {error.strerror}; name another with --port") from None
-    say(f"http://{app.HOST}:{options.port}/ answers on this machine until Ctrl-C")
-    app.serve(options.port, show=not options.no_browser)
+    address = f"http://{app.HOST}:{options.port}/ answers on this machine until Ctrl-C"
+    app.serve(options.port, show=not options.no_browser, ready=lambda: say(address))
     return 0

@@ -42,11 +42,12 @@ def _answer(verb: str, values: tuple[tuple[str, str], ...]) -> Answered:
     return answered(verb, dict(values))
 
 
-def serve(port: int, *, show: bool) -> None:
+def serve(port: int, *, show: bool, ready: Callable[[], None]) -> None:
     """Answer until interrupted, on this machine alone: what another site sends here by a name of its own is refused.
 
     Args:
         show: whether a browser is opened.
+        ready: called when everything that answering takes is there.
 
     Raises:
         MissingPackageError: NiceGUI is not installed.
@@ -55,6 +56,8 @@ def serve(port: int, *, show: bool) -> None:
         from nicegui import app, ui
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.responses import HTMLResponse, RedirectResponse
+
+    ready()
 
     def alone(request: Any) -> Any:
         """An answer without its form, as `--format html` writes it."""

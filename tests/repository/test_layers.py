@@ -12,6 +12,8 @@ from tools.module_imports import PACKAGES, between_modules, is_in, modules
 LAYERS = {
     "bench": [
         ("bench.library",),
+        ("bench.cli.web",),
+        ("bench.web",),
         ("bench.cli", "bench.__main__"),
         ("bench.callbacks", "bench.calibration.check"),
         ("bench.runs",),

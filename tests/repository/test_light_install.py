@@ -63,6 +63,7 @@ MEASURED = {
     "doctor": ["doctor --torch"],
     "show": ["show --config {config}"],
     "validate": ["validate --plot {folder}/a.svg"],
+    "web": ["web --no-browser"],
 }
 """Verb -> commands that take a package of an extra."""
 
@@ -143,7 +144,7 @@ def test_what_computes_answers_without_the_extras(command: str, told: dict[str, 
 def test_what_measures_says_the_one_line_that_installs_what_it_needs(command: str, told: dict[str, Any]) -> None:
     code, out, err = told[command]
     assert (code, out) == (2, "")
-    extra = "plots" if "--plot" in command else "run"
+    extra = "plots" if "--plot" in command else "web" if command.startswith("web") else "run"
     assert re.fullmatch(rf"error: [\w -]+ needs \w+: .*install '\.\[{extra}\]'\n", err), err
 
 
