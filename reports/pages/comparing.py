@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from estimators.units import format_fraction, format_ratio
+from estimators.units import format_count, format_fraction, format_ratio
 from reports.drawing import COLOURS, FAINT, GREY, INK, LINES, MARKS, from_zero, logarithmic, named
 from reports.pages.picture import Picture
 from reports.table import Table
@@ -20,6 +20,9 @@ MOST_MARKED = 200
 SIDES = {"A": 0, "B": 1}
 VERDICTS = {"FASTER": (COLOURS[2], "v"), "SLOWER": (COLOURS[1], "^"), "SAME": (COLOURS[0], "o"), "AMBIGUOUS": (GREY, "D")}
 """Verdict -> colour and mark."""
+
+WIDE = 4.0
+"""From this ratio on an axis is marked as any logarithmic one."""
 
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Distances between the marks of an axis of ratios."""
@@ -42,6 +45,9 @@ def comparing_pictures(tables: Sequence[Table]) -> list[Picture]:
 def _ratio_axis(axes: Any, label: str, values: Sequence[float]) -> None:
     """A logarithmic axis of ratios, drawn close around its values, with marks at round ones."""
     low, high = min(values), max(values)
+    if high > WIDE * low:
+        logarithmic(axes, "x", label, values, format_count)
+        return
     step = next((step for step in STEPS if (high - low) / step <= 7), 1.0)
     ticks = [round(number * step, 3) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
     logarithmic(axes, "x", label, values, lambda ratio: format_ratio(ratio), ticks=ticks if len(ticks) > 1 else (low, high), margin=1.01)
@@ -53,7 +59,8 @@ def _draw_bands(axes: Any, facts: Mapping[str, Any]) -> list[float]:
     if facts["noise_low"] is not None:
         label = f"noise floor: {format_fraction(facts['noise_floor_fraction'], 2)}"
         axes.axvspan(facts["noise_low"], facts["noise_high"], color=FAINT, label=label)
-        ends += [facts["noise_low"], facts["noise_high"]]
+        if facts["noise_high"] < WIDE:  # a wider one ends beyond the picture, which the samples fill
+            ends += [facts["noise_low"], facts["noise_high"]]
     for at, end in enumerate(ends[:2]):
         said = None if at else f"from {format_fraction(facts['threshold_fraction'])} a difference counts"
         axes.axvline(end, color=GREY, linestyle=LINES[3], linewidth=1.2, label=said)

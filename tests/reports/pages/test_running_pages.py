@@ -121,6 +121,19 @@ def test_a_comparison_shows_both_sides_with_the_noise_floor() -> None:
         assert "noise floor: 2.0 %" in picture.svg(tables)
 
 
+def test_a_noise_floor_of_a_busy_machine_leaves_the_samples_their_room() -> None:
+    a, b = ([trained(tuple(scale * (1 + number % 7 / 100) for number in range(70)))] for scale in (1.0, 1.1))
+    floor = NoiseFloor(fraction=1600.0, detectable_fraction=4000.0, rounds=5, machine="here", run_id="floor")
+    compared = compare(a, b, main_phase=MAIN_PHASE, floor=floor)
+    samples, ratios = distributions_table(compared, a, b, scale=None, across=()), ratios_table(compared)
+    of_samples, of_ratios = comparing_pictures([samples, ratios])
+    axes = figure_of(of_samples, [samples]).axes[0]
+    assert axes.get_xlim()[1] < 1.5
+    figure = figure_of(of_ratios, [ratios])
+    assert axes_not_said(figure, ratios) == []
+    assert len(figure.axes[0].get_xticks()) <= 7
+
+
 def test_json_holds_every_sample_that_the_picture_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(trained(), tmp_path / "record.json")
     assert main(["report", str(tmp_path / "record.json"), "--json"]) in (0, 1)
