@@ -142,6 +142,16 @@ def format_energy(joules: float, digits: int = 3) -> str:
     return _scaled(joules / HOUR_S, _SI, "Wh", digits)
 
 
+def format_watt_hours(joules: float, digits: int = 3) -> str:
+    """An amount of energy, however small, as meters and bills have it.
+
+    >>> format_watt_hours(3.6e6), format_watt_hours(36.0)
+    ('1.00 kWh', '10.0 mWh')
+    """
+    watt_hours = joules / HOUR_S
+    return f"{_significant(1000 * watt_hours, digits)} mWh" if abs(watt_hours) < 1 else _scaled(watt_hours, _SI, "Wh", digits)
+
+
 def format_mass(kilograms: float, digits: int = 3) -> str:
     """A mass, in tonnes from a thousand kilograms on.
 

@@ -19,11 +19,11 @@ def disclosure_screen(disclosure: Disclosure, tables: Sequence[Table]) -> Screen
     """
     broken = impossible(disclosure.experiments)
     by_standing = len(disclosure.totals) > 1
-    keys = ("num_experiments", "device_hours", "architecture_flop", "device_time_flop")
+    keys = ("num_experiments", "device_hours", "architecture_flop")
     energy = ["energy_measured_j", "energy_estimated_j", "energy_not_stated_j"]
     carbon = ["carbon_measured_kg", "carbon_estimated_kg", "carbon_not_stated_kg"]
     filled = {key for row in tables[0].rows for key, value in row.items() if value is not None}
-    kept = [key for key in (*keys, *energy, *carbon) if key in filled]
+    kept = [key for key in (*keys, *energy, *carbon, "device_time_flop") if key in filled]
     return Screen(
         answer=tables[0].title,
         lead=[

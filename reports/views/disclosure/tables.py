@@ -11,12 +11,12 @@ from estimators.units import (
     HOUR_S,
     KILO,
     format_duration,
-    format_energy,
     format_flop,
     format_fraction,
     format_grouped,
     format_signed_fraction,
     format_small_mass,
+    format_watt_hours,
 )
 from reports.table import Column, Table, Value
 from reports.views.disclosure import words
@@ -46,7 +46,7 @@ def totals_table(disclosure: Disclosure) -> Table:
         Column(key="difference_fraction", header="Difference", format=lambda share: format_signed_fraction(share, 1), align="right"),
     ]
     for kind in kinds:
-        columns.append(Column(key=f"energy_{KEYS[kind]}_j", header=f"Energy, {kind}", format=format_energy, align="right"))
+        columns.append(Column(key=f"energy_{KEYS[kind]}_j", header=f"Energy, {kind}", format=format_watt_hours, align="right"))
     for kind in kinds:
         columns.append(Column(key=f"carbon_{KEYS[kind]}_kg", header=f"CO2e, {kind}", format=format_small_mass, align="right"))
     columns.append(Column(key="num_unmetered", header="Unmetered", align="right"))
@@ -152,7 +152,7 @@ def experiments_table(disclosure: Disclosure) -> Table:
             Column(key="architecture_flop", header="FLOP by architecture", format=format_flop, align="right"),
             Column(key="device_time_flop", header="by device time", format=format_flop, align="right"),
             Column(key="reached_fraction", header="Of peak", format=format_fraction, align="right"),
-            *(Column(key=f"energy_{KEYS[kind]}_j", header=f"Energy, {kind}", format=format_energy, align="right") for kind in kinds),
+            *(Column(key=f"energy_{KEYS[kind]}_j", header=f"Energy, {kind}", format=format_watt_hours, align="right") for kind in kinds),
             Column(key="unavailable", header="unavailable", raw=True),
         ],
         rows=rows,
@@ -194,7 +194,7 @@ def energy_table(disclosure: Disclosure) -> Table:
             Column(key="part", header="Part"),
             Column(key="tag", header="Kind"),
             Column(key="num_experiments", header="Experiments", align="right"),
-            Column(key="energy_j", header="Energy", format=format_energy, align="right"),
+            Column(key="energy_j", header="Energy", format=format_watt_hours, align="right"),
             Column(key="window_s", header="Covers", format=format_duration, align="right"),
             Column(key="source", header="By, or why not"),
         ],

@@ -12,13 +12,13 @@ from estimators.units import (
     format_bytes,
     format_carbon,
     format_duration,
-    format_energy,
     format_flop,
     format_flop_rate,
     format_fraction,
     format_grouped,
     format_signed_fraction,
     format_small_mass,
+    format_watt_hours,
 )
 
 KIND_WORDS: dict[EnergyKind, str] = {
@@ -28,6 +28,9 @@ KIND_WORDS: dict[EnergyKind, str] = {
 }
 MAX_DEVICES = 4
 """Kinds of device that a sentence names."""
+
+FAR_BELOW, FAR_ABOVE = -0.9, 9.0
+"""Differences beyond which a share is hard to read."""
 
 WHOLE_WINDOW = 0.95
 """Share of the device time from which on a meter's window is all of it."""
@@ -79,7 +82,10 @@ def time_words(device_s: float) -> str:
     >>> time_words(432_000.0), time_words(90.0)
     ('120 device hours', '90.0 s of device time')
     """
-    return f"{format_grouped(device_s / HOUR_S)} device hours" if device_s >= HOUR_S else f"{format_duration(device_s)} of device time"
+    if device_s < HOUR_S:
+        return f"{format_duration(device_s)} of device time"
+    hours = format_grouped(device_s / HOUR_S)
+    return f"{hours} device hour{'' if hours == '1' else 's'}"
 
 
 def compute_words(total: Total) -> str:
@@ -108,8 +114,17 @@ def device_time_words(total: Total) -> str:
     peak = format_flop_rate(peaks[0]) if len(peaks) == 1 else f"{format_flop_rate(peaks[0])} to {format_flop_rate(peaks[-1])}"
     source = next(each.utilization.source for each in timed if each.utilization)
     apart = total.difference_fraction
-    differs = f"; {format_signed_fraction(apart, 1)} against architecture" if apart is not None else ""
+    differs = f"; {difference_words(apart)} against architecture" if apart is not None else ""
     return f"{known} = peak {peak} x device time x {share} ({source}){differs}"
+
+
+def difference_words(difference: float) -> str:
+    """A difference of two counts as a share; as so many times where that says more.
+
+    >>> difference_words(0.394), difference_words(1999.0), difference_words(-0.999)
+    ('+39.4 %', '2e+03 times', '0.001 times')
+    """
+    return format_signed_fraction(difference, 1) if FAR_BELOW <= difference <= FAR_ABOVE else f"{1 + difference:.3g} times"
 
 
 def energy_words(disclosure: Disclosure, total: Total | None = None) -> str:
@@ -121,7 +136,7 @@ def energy_words(disclosure: Disclosure, total: Total | None = None) -> str:
         found = total.energy(kind)
         if found.value is not None:
             of = f" ({found.num_known} of {num} experiments)" if found.num_known < num else ""
-            said.append(f"{format_energy(found.value)} {KIND_WORDS[kind]}{of}")
+            said.append(f"{format_watt_hours(found.value)} {KIND_WORDS[kind]}{of}")
     if not said:
         return f"unavailable: {'; '.join(why_no_energy(total)) or 'no meter was read'}"
     if total.num_unmetered:
