@@ -40,7 +40,7 @@ class Metric:
 _TRAINABLE = (
     "counts tokens that bear a loss, of one GPU, as axolotl does since 0.19; before, it was the job's total, or the last micro-batch alone"
 )
-_ITEMS = "items are what length_fn of ThroughputMonitor counts: taken for tokens, padding among them"
+_ITEMS = "items are what length_fn gives for a whole batch, taken for its tokens; one that gives a sample's loses a factor of the batch"
 _BATCHES = "a batch is taken for a step: with accumulate_grad_batches it is a part of one"
 _REAL = "llm-foundry counts tokens without padding, Composer alone what the loader says"
 _SINCE = "a mean since the run's start"

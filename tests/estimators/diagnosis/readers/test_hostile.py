@@ -232,12 +232,12 @@ def test_memory_does_not_grow_with_the_file(name: str, line: str, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_two_hundred_megabytes_take_a_few(tmp_path: Path) -> None:
+def test_a_log_of_fifty_megabytes_takes_as_much_memory_as_a_small_one(tmp_path: Path) -> None:
     path = tmp_path / "train.log"
     line = (RUNS / "torchtitan.log").read_text(encoding="utf-8").replace("step: 90", "step: {0}")
+    noise = "INFO - what a library says of what it does, and which nobody needs to read in the end, a hundred times a second\n" * 9
     with open(path, "w", encoding="utf-8") as file:
-        for start in range(0, 1_600_000, 10_000):
-            file.write("".join(line.format(step) for step in range(start, start + 10_000)))
-    assert path.stat().st_size > 2e8
+        for step in range(45_000):
+            file.write(line.format(step) + noise)
+    assert path.stat().st_size > 5e7
     assert peak_bytes(path) < 4_000_000
-    assert observed_in(str(path)).figures[0].value == 8489.0
