@@ -31,7 +31,7 @@ def test_the_state_of_a_real_trainer(tmp_path: Path, capsys: pytest.CaptureFixtu
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
-    class Clock(TrainerCallback):
+    class Clock(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.times: list[float] = []
 
