@@ -48,6 +48,18 @@ def needed_by(asker: str) -> Iterator[None]:
         raise MissingPackageError(f"{asker} needs {error.name}: {install_line(error.name)}") from None
 
 
+def expect(package: str) -> None:
+    """Find out, before a word is said of what a package is about to do, that it is installed; it is not imported.
+
+    Raises:
+        ModuleNotFoundError: it is not; inside `needed_by` that is the line that installs it.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+
 def install_line(package: str) -> str:
     """What to type in this folder to install a package beside the sixnd that runs, by the extra that brings it.
 

@@ -95,7 +95,7 @@ def readme() -> str:
 def picture() -> str:
     """The picture of README.md, as SVG. Raises MissingPackageError where matplotlib is not installed."""
     kept = answer_of(shlex.split(PICTURE))
-    return kept.pictures[0].svg(kept.tables)
+    return kept.pictures[0].svg([*kept.tables, *kept.data])
 
 
 def main(argv: list[str]) -> int:

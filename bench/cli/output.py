@@ -162,17 +162,19 @@ class Output:
 
 
 class Kept(Output):
-    """The tables as they are, for whoever calls a verb as a function.
+    """The tables that json has, as they are, for whoever calls a verb as a function.
 
     Attributes:
         tables: what the verb emitted last.
+        data: beside them, too long to be read.
         screen: what a person is shown of it first; None for all.
         pictures: of the tables' figures.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("json")
         self.tables: list[Table] = []
+        self.data: list[Table] = []
         self.screen: Screen | None = None
         self.pictures: Sequence[Picture] = ()
 
@@ -185,7 +187,8 @@ class Kept(Output):
         self, tables: Sequence[Table], screen: Screen | None = None, pictures: Sequence[Picture] = (), *, data: Sequence[Table] = ()
     ) -> None:
         """Keep the tables, the screen and the pictures."""
-        self.tables, self.screen, self.pictures = [*self.headed(tables), *data], self.led(screen), pictures
+        self.tables, self.data = self.headed(tables), list(data)
+        self.screen, self.pictures = self.led(screen), pictures
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, has_pictures: bool = False, forms: Collection[str] = ()) -> None:

@@ -29,6 +29,7 @@ from bench.machine.ranks import say
 from bench.records.request import ALL_TASKS, CACHES, SERVING, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, NoOpTableError, UnavailableError, UnknownNameError
+from estimators.extras import expect
 from estimators.frozen import frozen
 from estimators.parsing import MAX_LENGTH
 from estimators.samples import MAX_IMAGES, Image
@@ -230,6 +231,7 @@ def run(options: Options, out: Output) -> int:
             out=out,
         )
     request, hub_id = _request(options)
+    expect("torch")
     say(f"{request.model}: {article_options.promise(request)}")
     if repeats > 1:
         return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=say)

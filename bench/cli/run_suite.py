@@ -13,6 +13,7 @@ from bench.cli.output import Output
 from bench.machine.ranks import is_main, say
 from bench.records.request import Request
 from estimators.errors import SixndError, UnknownNameError
+from estimators.extras import expect
 from estimators.frozen import replace
 
 if TYPE_CHECKING:
@@ -40,12 +41,13 @@ def run(
         folder: of records.
         waterfall: whether the steps are explained part by part.
     """
-    say(f"suite {name}: loading torch, then a few seconds for each small network and minutes for a large one")
     from bench.runs.suites import SUITES, estimate_only
 
     if name not in SUITES:
         raise UnknownNameError("suite", name, SUITES, "python -m bench list suites")
     suite = SUITES[name]
+    expect("torch")
+    say(f"suite {name}: loading torch, then a few seconds for each small network and minutes for a large one")
     from bench.runs.measure import measure
     from reports import summary
     from reports.pages.learner import learner_pictures

@@ -43,10 +43,11 @@ class Answer:
 
     unavailable: dict[str, str] | None
 
-    def __init__(self, tables: Sequence[Table], exit_code: int = 0, screen: Screen | None = None) -> None:
+    def __init__(self, tables: Sequence[Table], exit_code: int = 0, screen: Screen | None = None, data: Sequence[Table] = ()) -> None:
         self._tables = tuple(tables)
         self._exit_code = exit_code
         self._screen = screen
+        self._data = tuple(data)
 
     @property
     def good(self) -> bool:
@@ -54,12 +55,12 @@ class Answer:
         return self._exit_code == 0
 
     def tables(self) -> list[Table]:
-        """The tables that the verb prints, what was asked first."""
-        return list(self._tables)
+        """The tables of the verb's json: what it prints, what was asked first, then what is too long to be read."""
+        return [*self._tables, *self._data]
 
     def to_dict(self) -> Any:
         """What the verb prints with --format json; a list where its tables have no names."""
-        return json.loads(render(self._tables, "json")) if self._tables else {}
+        return json.loads(render(self.tables(), "json")) if self._tables else {}
 
     def text(self, *, verbose: bool = False) -> str:
         """What the verb prints, as wide as it does: one screen, or with `verbose` every table and note."""
@@ -86,7 +87,7 @@ class Answer:
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {}
-        for table in reversed(self._tables):
+        for table in reversed(self.tables()):
             facts |= table.facts
         return facts
 

@@ -17,8 +17,8 @@ from reports.screen import Screen
 from reports.table import Table
 
 
-def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int, Screen | None]:
-    """The tables that a verb makes of keyword arguments, its exit code, and what it shows first.
+def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int, Screen | None, list[Table]]:
+    """The tables that a verb makes of keyword arguments, its exit code, what it shows first, and tables too long to be read.
 
     Args:
         given: keyword of an option to its value; None and False stand for an option that was not given.
@@ -32,7 +32,7 @@ def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int, Scree
     options = names.options(module, {name: values[name] for name in module.Options._fields}, kept)
     with needed_by(verb):
         code: int = module.run(options, kept)
-    return kept.tables, code, kept.screen
+    return kept.tables, code, kept.screen, kept.data
 
 
 def keyword(action: argparse.Action) -> str:
