@@ -48,16 +48,18 @@ def learned(records: Sequence[Measurement]) -> list[Learned]:
     """Of the trainings on views that ended: fewest training days last, then the smallest first."""
     found = []
     for record in records:
-        config, said, best = record.request.config or {}, record.learning, record.learning.best_epoch
+        widths, said, best = (record.request.config or {}).get("widths"), record.learning, record.learning.best_epoch
+        if not (isinstance(widths, list) and len(widths) > 1 and isinstance(widths[0], int)):  # of no dense network, or a changed record
+            continue
         if said.normalised_by is None or best is None or said.train_loss is None or said.heldout_loss is None or not best.heldout_loss > 0:
             continue
         found.append(
             Learned(
                 model=record.request.model,
                 params=record.estimate.params or 0,
-                look_back_days=int(config["widths"][0]),
+                look_back_days=widths[0],
                 train_days=said.num_train or 0,
-                is_linear=len(config["widths"]) == 2,
+                is_linear=len(widths) == 2,
                 epochs=record.request.epochs or best.epoch,
                 train_loss=said.train_loss,
                 heldout_loss=said.heldout_loss,

@@ -107,6 +107,7 @@ OF_RECORDS: dict[str, Words] = {
     "report as json": lambda path, _: ["report", path, "--format", "json"],
     "waterfall": lambda path, _: ["report", path, "--waterfall"],
     "compare": lambda path, sound: ["compare", sound, path],
+    "compare as json": lambda path, sound: ["compare", sound, path, "--format", "json"],
     "compare normalised": lambda path, sound: ["compare", path, sound, "--normalise", "ceiling"],
 }
 OF_CONFIGS: dict[str, Words] = {
