@@ -4,7 +4,7 @@ Training:    python -m bench diagnose llama-2-7b --tokens-per-s 3700 --per gpu -
 Two figures: python -m bench diagnose llama-2-7b --tokens-per-s 3700 --per gpu --mfu 0.15 --hardware a100 --gpus 8 --seq-len 4096
 A step:      python -m bench diagnose gpt2 --step-time 562ms --batch 12 --grad-accum 5 --hardware 8xA100 --seq-len 1024 --software nanoGPT
 Serving:     python -m bench diagnose llama-3-70b --phase decode --tokens-per-s 17 --hardware a100-pcie-80gb --gpus 2 --weights bf16
-Fine-tuning: python -m bench diagnose llama-3-8b --method lora --step-time 4.1s --batch 8 --grad-accum 2 --seq-len 2048 --hardware 4090
+Fine-tuning: python -m bench diagnose llama-3-8b --method lora --step-time 14s --batch 8 --grad-accum 2 --seq-len 2048 --hardware 1x4090
 A log:       python -m bench diagnose train.log --model llama-3-8b --hardware h100 --gpus 8
 Two runs:    python -m bench diagnose --step-time 2.07s --hardware h100-pcie --gpus 2 --against 1.27s --against-gpus 1
 
@@ -16,12 +16,14 @@ possible; 1: slow, impossible, miscounted, or a fact is missing that decides.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 from bench.cli import arguments, names, sequences
 from bench.cli.output import Output
 from estimators.cost.layout import LAYOUT_KEYS, MAX_DEVICES
 from estimators.diagnosis.answer import diagnose
+from estimators.diagnosis.decoding import bits_of
 from estimators.diagnosis.observed import Figure, Observed, OtherRun, Quantity, Scope, Setting
 from estimators.diagnosis.question import question_of
 from estimators.diagnosis.readers.formats import observed_in
@@ -29,6 +31,7 @@ from estimators.diagnosis.words import significant
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.parsing import parse_count, parse_duration, parse_float, parse_flop_rate
+from estimators.weight_formats import served_format
 from reports.views.diagnosis.diagnosis import diagnosis_tables
 from reports.views.diagnosis.screen import diagnosis_screen
 
@@ -188,7 +191,7 @@ def _figures(options: Options) -> list[Figure]:
         if given is None:
             continue
         if decodes and quantity == "tokens_per_s":
-            figure = Figure(quantity="decode_tokens_per_s", value=given.value, scope=PER[options.per or "request"], digits=given.digits)
+            figure = Figure(quantity="decode_tokens_per_s", value=given.value, scope=_scope_of_generation(options), digits=given.digits)
         else:
             figure = Figure(quantity=quantity, value=given.value, scope=_scope(options, quantity), digits=given.digits)
         found.append(figure)
@@ -200,8 +203,17 @@ def _figures(options: Options) -> list[Figure]:
     return found + [Figure(quantity=name, value=float(value)) for name, value in counts.items() if value]
 
 
+def _scope_of_generation(options: Options) -> Scope:
+    """Of one request, where one is answered at a time. Raises BadValueError where several are and nobody says."""
+    if options.per is None and (options.batch or 1) > 1:
+        raise BadValueError(f"a rate at {options.batch:,} requests at once: of one of them, or of all? Add --per request or --per job")
+    return PER[options.per or "request"]
+
+
 def _scope(options: Options, quantity: str) -> Scope:
-    """What a rate is of. Raises BadValueError where several devices ran and nobody says."""
+    """What a rate is of. Raises BadValueError where several devices ran and nobody says, and for a training's request."""
+    if options.per == "request" and options.phase != "decode":
+        raise BadValueError("--per request is of a server, with --phase decode; of a training expected --per gpu or --per job")
     if options.per is not None:
         return PER[options.per]
     if quantity == "requests_per_s":
@@ -212,7 +224,9 @@ def _scope(options: Options, quantity: str) -> Scope:
 
 
 def setting_of(options: Options) -> Setting:
-    """The configuration that the options state. Raises BadValueError for a layout that cannot be read."""
+    """The configuration that the options state. Raises BadValueError for a layout or a format of weights that cannot be read."""
+    if options.weights and bits_of(options.weights) is None:
+        served_format(options.weights)
     micro = None if options.phase == "decode" else options.batch
     setting = Setting(
         hardware="",
@@ -229,7 +243,12 @@ def setting_of(options: Options) -> Setting:
         phase=options.phase,
         forward_flop_per_sample=options.flop_per_sample.value if options.flop_per_sample else None,
     )
-    return with_layout(setting, options.layout or "")
+    setting = with_layout(setting, options.layout or "")
+    ways = {"tp": setting.tp, "pp": setting.pp, "cp": setting.cp, "dp": setting.dp}
+    if options.gpus and options.gpus % math.prod(each or 1 for each in ways.values()):
+        cut = ",".join(f"{name}={each}" for name, each in ways.items() if each)
+        raise BadValueError(f"layout {cut} does not share out {options.gpus:,} devices; expected a product that divides them")
+    return setting
 
 
 def with_layout(setting: Setting, text: str) -> Setting:

@@ -7,7 +7,7 @@ from estimators.diagnosis.arithmetic import Check, Rate, checks, per_device, rat
 from estimators.diagnosis.causes import known_peak
 from estimators.diagnosis.compared import Comparison, compared
 from estimators.diagnosis.counts import Counts, counts_of
-from estimators.diagnosis.decoding import DecodeExpected, decode_expected
+from estimators.diagnosis.decoding import DecodeExpected, decode_expected, decoded_tokens_per_s
 from estimators.diagnosis.evidence import Evidence, Judged, Suspected, Verdict
 from estimators.diagnosis.expected import Expected, expected_of, standing
 from estimators.diagnosis.observed import Missing
@@ -31,6 +31,7 @@ class Diagnosis:
         judged: verdict, suspects and reason.
         checks: the figures held against one another.
         items_per_s: tokens (or samples) per second and device, of the first figures that make a rate; None where none do.
+        decoded: tokens per second of all requests of a server together; None where the main figure makes no such rate.
         least: share of the dense peak that what no kernel may skip takes at that rate.
         mfu: by the usual count; None where nothing says it.
         expected, decode, comparison: what the run is held to; None for what cannot be.
@@ -49,6 +50,7 @@ class Diagnosis:
     mfu: float | None
     expected: Expected | None
     decode: DecodeExpected | None
+    decoded: float | None
     comparison: Comparison | None
     percentile: Percentile | None
     missing: tuple[Missing, ...]
@@ -81,9 +83,8 @@ class Diagnosis:
         """The observed rate over the predicted, or median, one."""
         if self.items_per_s is not None and self.expected is not None:
             return self.items_per_s / self.expected.middle
-        main = self.question.main
-        if self.decode is not None and self.decode.middle and main is not None:
-            return main.value / self.decode.middle
+        if self.decode is not None and self.decode.middle and self.decoded is not None:
+            return self.decoded / self.decode.middle
         return None
 
 
@@ -98,6 +99,7 @@ def diagnose(question: DiagnosisQuestion) -> Diagnosis:
     least = rate * counts.least / peak if rate is not None and counts is not None and peak else None
     expected = None if question.is_decode else expected_of(question, counts)
     decode = decode_expected(question) if question.is_decode else None
+    decoded = decoded_tokens_per_s(question, decode.flop_per_token) if decode is not None else None
     share = _share(question)
     evidence = Evidence(
         question=question,
@@ -108,6 +110,7 @@ def diagnose(question: DiagnosisQuestion) -> Diagnosis:
         least=least,
         expected=expected,
         decode=decode,
+        decoded=decoded,
         comparison=compared(question),
     )
     judged = judge(evidence)
@@ -122,6 +125,7 @@ def diagnose(question: DiagnosisQuestion) -> Diagnosis:
         mfu=mfu,
         expected=expected,
         decode=decode,
+        decoded=decoded,
         comparison=evidence.comparison,
         percentile=None if rate is None or (least or 0) > 1 else standing(question, counts, rate),
         missing=(*question.observed.missing, *_missing(question, judged, evidence)),
@@ -180,14 +184,26 @@ def _missing(q: DiagnosisQuestion, judged: Judged, e: Evidence) -> list[Missing]
         found.append(Missing(what="the device", why="whose peak it is a share of", flag="--hardware NAME"))
     if q.model is None and e.counts is None and not counted:
         found.append(Missing(what="the model", why="whose FLOP a token has", flag="MODEL, or --config"))
-    if q.num_devices is None and main.scope == "job" and not counted:
+    if q.num_devices is None and main.scope == "job" and not counted and e.decode is None:
         found.append(Missing(what="the number of devices", why="which a job's figure is divided by", flag="--gpus NUM"))
     if q.model is not None and q.item_tokens is None and not q.is_decode:
         found.append(Missing(what="the length of sequences", why="on which attention depends", flag="--seq-len NUM"))
-    if main.quantity in ("step_time_s", "steps_per_s") and q.sequences_per_step is None and not counted:
-        flag = "--batch NUM --grad-accum NUM, or --global-batch NUM"
+    is_said = s.micro_batch is not None and (s.accumulation is not None or q.is_decode)  # of the job, but for the number of devices
+    if main.quantity in ("step_time_s", "steps_per_s") and q.sequences_per_step is None and not is_said:
+        flag = "--batch NUM" if q.is_decode else "--batch NUM --grad-accum NUM, or --global-batch NUM"
         found.append(Missing(what="the batch", why="without which a step is no number of tokens", flag=flag))
     timed = any(figure.quantity in ("step_time_s", "steps_per_s", "steps") for figure in q.observed.figures)
     if timed and s.micro_batch is not None and s.accumulation is None and s.global_batch is None:
         found.append(Missing(what="the accumulation", why="micro-batches of one step", flag="--grad-accum NUM"))
+    if q.is_decode and q.model is not None and q.hardware is not None and e.decode is None:
+        why = f"whose next token is known here, as {q.model.name}'s is not"
+        found.append(Missing(what="a model that generates", why=why, flag="MODEL"))
+    if q.is_decode and main.quantity == "requests_per_s":
+        found.append(Missing(what="the rate of tokens", why="as nobody said how many an answer has", flag="--tokens-per-s NUM"))
+    if main.quantity == "wall_time_s" and judged.verdict == "UNKNOWN" and not _says_work(q):
+        found.append(Missing(what="what was done in that time", why="without which it is no rate", flag="--tokens NUM, or --steps NUM"))
     return found
+
+
+def _says_work(q: DiagnosisQuestion) -> bool:
+    return any(figure.quantity in ("tokens", "samples", "steps") for figure in q.observed.figures)

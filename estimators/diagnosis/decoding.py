@@ -69,6 +69,7 @@ class DecodeExpected:
         low, middle, high: the interval of the predicted step, no faster than the bound, and the step; None where no engine's step is
             known of the model.
         weight_bytes: that every step reads.
+        flop_per_token: of one sequence's next token.
         bits: of a weight; `is_stated` where the format was said, else 16 are meant.
         engine: whose step it is.
     """
@@ -78,6 +79,7 @@ class DecodeExpected:
     middle: float | None
     high: float | None
     weight_bytes: float
+    flop_per_token: float
     bits: float
     is_stated: bool
     engine: str
@@ -97,18 +99,41 @@ def decode_expected(q: DiagnosisQuestion) -> DecodeExpected | None:
     weight_bytes = read * bits / 8
     bandwidth = q.hardware.memory_bytes_per_s * number
     predicted = _predicted(q, bits, batch)
-    bound = min(batch * bandwidth / weight_bytes, (q.peak_flop_per_s or math.inf) * number / sum(op.count * op.flop for op in ops))
+    flop = sum(op.count * op.flop for op in ops)
+    bound = min(batch * bandwidth / weight_bytes, (q.peak_flop_per_s or math.inf) * number / flop)
     return DecodeExpected(
         bound=bound,
         low=predicted and predicted[0],
         middle=predicted and predicted[1],
         high=predicted and min(predicted[2], bound),
         weight_bytes=weight_bytes,
+        flop_per_token=flop,
         bits=bits,
         is_stated=is_stated,
         engine=_engine_name(q),
         bandwidth_bytes_per_s=bandwidth,
     )
+
+
+def decoded_tokens_per_s(q: DiagnosisQuestion, flop_per_token: float) -> float | None:
+    """Tokens per second of all requests and devices together, by the main figure; None where it makes no rate of tokens.
+
+    A request's rate counts once for each that runs beside it, a device's once for each device; a step makes one token of every request.
+    """
+    main, number = q.main, q.num_devices or 1
+    if main is None:
+        return None
+    of = {"device": number, "request": q.setting.global_batch or q.setting.micro_batch or 1, "job": 1}[main.scope]
+    if main.quantity in ("decode_tokens_per_s", "tokens_per_s"):
+        return main.value * of
+    if main.quantity == "flop_per_s":
+        return main.value * of / flop_per_token
+    if main.quantity == "mfu_fraction" and q.peak_flop_per_s:
+        return main.value * q.peak_flop_per_s * number / flop_per_token
+    if main.quantity in ("step_time_s", "steps_per_s") and q.sequences_per_step:
+        return q.sequences_per_step * (main.value if main.quantity == "steps_per_s" else 1 / main.value)
+    tokens = next((figure.value for figure in q.observed.figures if figure.quantity == "tokens"), None)
+    return tokens / main.value if main.quantity == "wall_time_s" and tokens else None
 
 
 def _engine_name(q: DiagnosisQuestion) -> str:

@@ -62,6 +62,7 @@ class Evidence:
 
     Attributes:
         rate: items per second and device that the figures make; None where they make none.
+        decoded: tokens per second of all requests of a server, by the main figure; None where it makes no such rate.
         share: of the dense peak that the main figure says, where no count of FLOP is needed for it.
     """
 
@@ -73,6 +74,7 @@ class Evidence:
     least: float | None
     expected: Expected | None
     decode: DecodeExpected | None
+    decoded: float | None
     comparison: Comparison | None
 
 

@@ -30,20 +30,20 @@ CLEAR = 1.2
 
 def decoding(e: Evidence) -> Judged | None:
     """Tokens of a generation beside bytes over bandwidth, and the predicted step."""
-    q, d, main = e.question, e.decode, e.question.main
-    if d is None or main is None or not q.is_decode or main.quantity not in ("decode_tokens_per_s", "tokens_per_s"):
+    q, d, rate = e.question, e.decode, e.decoded
+    if d is None or rate is None:
         return None
-    share = main.value / d.bound
+    share = rate / d.bound
     said = (
         f"{format_fraction(share)} of the {d.bound:,.4g} tokens/s at which {format_bytes(d.weight_bytes)} of weights "
         f"({d.bits:g} bits{'' if d.is_stated else ', assumed'}) are read"
     )
-    if share > 1 and d.is_stated:
+    if share > (1 if d.is_stated else d.bits):  # of weights of a format that nobody said, no fewer than one bit each is read
         return Judged(verdict="IMPOSSIBLE", suspects=(Suspected(id="above_bandwidth_bound", evidence=said, factor=share),), reason=said)
     low, high = d.low or d.bound * ORDINARY / 2, d.high or d.bound
-    if main.value < low:
-        return Judged(verdict="SLOW", suspects=_slow_decoding(q, d, main.value), reason=said)
-    if main.value > high:
+    if rate < low:
+        return Judged(verdict="SLOW", suspects=_slow_decoding(q, d, rate), reason=said)
+    if rate > high:
         return Judged(verdict="FAST BUT POSSIBLE", reason=said)
     return Judged(verdict="NORMAL", reason=said)
 

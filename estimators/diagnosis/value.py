@@ -109,7 +109,7 @@ UNITS_ASKED: Mapping[str, Callable[[Diagnosis], float | None]] = {
     "fraction": _mfu,
     "mfu": _mfu,
     "tokens/s (bound)": lambda d: d.decode.bound if d.decode else None,
-    "fraction of bandwidth": lambda d: d.question.main.value / d.decode.bound if d.decode and d.question.main else None,
+    "fraction of bandwidth": lambda d: d.decoded / d.decode.bound if d.decode and d.decoded is not None else None,
     "scaling efficiency": lambda d: d.comparison.efficiency if d.comparison else None,
     "tokens/s": _tokens,
     "samples/s": _or_expected,

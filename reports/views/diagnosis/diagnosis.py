@@ -164,9 +164,10 @@ def rates_table(d: Diagnosis) -> Table:
             share = d.mfu * rate / d.items_per_s if d.mfu is not None and d.items_per_s else None
             rows.append({"figure": name, "per_device": rate, "job": rate * n if n else None, "mfu_fraction": share, "source": source})
 
-    if d.decode is not None and q.main is not None:
+    if d.decode is not None:
         c, of = d.decode, {"per_device": None, "mfu_fraction": None}
-        rows.append({"figure": "observed", "job": q.main.value, "source": "given", **of})
+        if d.decoded is not None:
+            rows.append({"figure": "observed", "job": d.decoded, "source": "given, or from what was given", **of})
         predicted = {"expected, low": c.low, "expected": c.middle, "expected, high": c.high}
         rows += [{"figure": name, "job": rate, "source": f"{c.engine}, predicted", **of} for name, rate in predicted.items() if rate]
         rows.append({"figure": "bound", "job": c.bound, "source": "bytes over bandwidth", **of})

@@ -43,7 +43,8 @@ def _sentence(d: Diagnosis) -> str:
     where = ", ".join(filter(None, [q.model.name if q.model else "", devices_text(q)]))
     figure = str(q.main) if q.main else "no figure"
     first = d.suspects[0] if d.suspects else None
-    because = f": {first.what}" if first is not None and d.verdict in ("MISCOUNTED", "IMPOSSIBLE", "SLOW") else ""
+    sure = "" if first is not None and first.evidence else "perhaps "
+    because = f": {sure}{first.what}" if first is not None and d.verdict in ("MISCOUNTED", "IMPOSSIBLE", "SLOW") else ""
     if d.verdict == "UNKNOWN" and d.missing:
         because = f": what would decide is {d.missing[0]}"
     return f"{d.verdict}, {figure}{f' ({where})' if where else ''}{because}"
@@ -59,10 +60,14 @@ def _corrected(d: Diagnosis) -> str:
 
 def _expected(d: Diagnosis) -> str:
     """Expected, observed and their ratio."""
-    x, word, c, main = d.expected, item_word(d.question), d.decode, d.question.main
-    if c is not None and main is not None:
+    x, word, c = d.expected, item_word(d.question), d.decode
+    if c is not None:
         expected = f"Expected {c.middle:,.3g} tokens/s ({c.low:,.3g} to {c.high:,.3g}, {c.engine})" if c.middle and c.low and c.high else ""
-        return f"{expected or 'Nothing is predicted'}; at most {c.bound:,.3g} by bytes over bandwidth; observed {main.value:,.3g}."
+        seen = "" if d.decoded is None else f"; observed {d.decoded:,.3g}"
+        return f"{expected or 'Nothing is predicted'}; at most {c.bound:,.3g} by bytes over bandwidth{seen}."
+    if x is None and d.items_per_s is not None and d.verdict == "UNKNOWN":
+        share = f", {peak_text(d)}" if peak_text(d) else ""
+        return f"Observed {_number(d.items_per_s)} {word}s/s per device{share}; no prediction and no published run says what is usual."
     if x is None:
         return ""
     rate = "" if d.items_per_s is None else f"; observed {_number(d.items_per_s)}{f', {peak_text(d)}' if peak_text(d) else ''}"

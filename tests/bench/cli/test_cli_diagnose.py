@@ -86,3 +86,47 @@ def test_rows_of_ones_own_come_out_with_id_verdict_causes_and_value(tmp_path: An
     path.write_text(",".join(DIAGNOSIS_COLUMNS) + "\n" + row + "\n", encoding="utf-8")
     (case,) = answered(capsys, f"validate --rows {path}", 0)["cases"]
     assert case == {"id": "mine", "verdict": "MISCOUNTED", "causes": ["tp_counted"], "value": 5.0, "unit": "tokens"}
+
+
+SERVED = "diagnose llama-3-8b --phase decode --hardware rtx-4090-24gb"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (f"{SERVED} --tokens-per-s 52 --weights nonsense", "weights stored as 'nonsense' are unknown"),
+        (
+            f"{SERVED} --tokens-per-s 360 --batch 8",
+            "a rate at 8 requests at once: of one of them, or of all? Add --per",
+        ),
+        (f"{RUN} --tokens-per-s 3700 --per request", "--per request is of a server"),
+        (f"{RUN} --mfu 0.4 --layout tp=3", "layout tp=3 does not share out 8 devices"),
+    ],
+)
+def test_what_is_ambiguous_or_unknown_is_refused_and_not_assumed(capsys: pytest.CaptureFixture[str], words: str, said: str) -> None:
+    assert said in complaint(shlex.split(words), capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (f"{SERVED} --requests-per-s 5", "the rate of tokens"),
+        (f"{SERVED} --step-time 20ms", "the batch"),
+        (f"{RUN} --wall-time 10h", "what was done in that time"),
+        (
+            "diagnose llama-3-8b --step-time 14s --batch 8 --grad-accum 2 --seq-len 2048 --hardware 4090",
+            "the number of devices",
+        ),
+    ],
+)
+def test_of_figures_that_make_no_rate_the_one_fact_that_lacks_is_named(
+    capsys: pytest.CaptureFixture[str], words: str, missing: str
+) -> None:
+    body = answered(capsys, words, 1)
+    assert [line.partition(",")[0] for line in body["missing"]] == [missing]
+
+
+def test_a_cause_that_nothing_speaks_for_is_not_stated_as_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(f"{RUN} --tokens-per-s 1e9 --per gpu")) == 1
+    assert "IMPOSSIBLE, 1e+09 tokens/s per device" in (out := capsys.readouterr().out)
+    assert ": perhaps the work of the whole run" in " ".join(out.split())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimators.diagnosis.answer import Diagnosis, diagnose
-from estimators.diagnosis.observed import Figure, Observed, Setting
+from estimators.diagnosis.observed import Figure, Observed, Quantity, Scope, Setting
 from estimators.diagnosis.question import question_of
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
@@ -87,3 +87,43 @@ def test_a_generation_over_bytes_over_bandwidth_is_impossible(rate: float) -> No
     assert found.decode.bound == pytest.approx(27.4, rel=0.02)
     slower = diagnose(question_of(Observed(figures=(replace(figure, value=17.0),), setting=setting)))
     assert slower.verdict == "NORMAL"
+
+
+GENERATION = Setting(model="llama-3-8b", hardware="rtx-4090-24gb", num_devices=2, global_batch=8, precision="bf16", phase="decode")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "scope", "per"),
+    [
+        ("decode_tokens_per_s", "request", 1 / 8),
+        ("decode_tokens_per_s", "device", 1 / 2),
+        ("decode_tokens_per_s", "job", 1.0),
+        ("steps_per_s", "job", 1 / 8),
+    ],
+)
+@pytest.mark.parametrize(("together", "verdict"), [(100.0, "SLOW"), (600.0, "NORMAL"), (1100.0, "IMPOSSIBLE")])
+def test_what_a_rate_of_a_server_is_of_changes_nothing(quantity: Quantity, scope: Scope, per: float, together: float, verdict: str) -> None:
+    """8 requests read 15.0 GB of weights (8.03e9 less the table's 0.53e9 that is looked up, 2 bytes each) a step, from two memories of
+    1,008 GB/s: at most 8 x 2,016 / 15.0 = 1,074 tokens/s of all of them, 134 of each, 537 of a device, at 134 steps/s."""
+    figure = Figure(quantity=quantity, value=together * per, scope=scope)
+    found = diagnose(question_of(Observed(figures=(figure,), setting=GENERATION)))
+    assert found.decode is not None
+    assert found.decode.bound == pytest.approx(1074, rel=0.01)
+    assert found.decoded == pytest.approx(together)
+    assert found.verdict == verdict
+
+
+def test_a_share_of_peak_that_no_generation_can_reach_is_impossible() -> None:
+    """One request makes 2 FLOP of each weight that it reads, 2 bytes: 1,008e9 FLOP/s are 0.6 % of a 4090's 165e12."""
+    setting = replace(GENERATION, num_devices=1, global_batch=1)
+    for share, verdict in ((0.005, "NORMAL"), (0.0065, "IMPOSSIBLE"), (0.3, "IMPOSSIBLE")):
+        figure = Figure(quantity="mfu_fraction", value=share, scope="device")
+        assert diagnose(question_of(Observed(figures=(figure,), setting=setting))).verdict == verdict
+
+
+def test_a_generation_whose_weights_nobody_said_is_impossible_where_one_bit_each_is_too_much() -> None:
+    """67 tokens/s are the bound of 16 bits, so 16 x 67 = 1,075 that of one bit."""
+    setting = replace(GENERATION, num_devices=1, global_batch=1, precision="")
+    for rate, verdict in ((900.0, "FAST BUT POSSIBLE"), (1200.0, "IMPOSSIBLE")):
+        figure = Figure(quantity="decode_tokens_per_s", value=rate, scope="request")
+        assert diagnose(question_of(Observed(figures=(figure,), setting=setting))).verdict == verdict
