@@ -25,7 +25,7 @@ def test_the_readme_has_a_link_and_the_command_of_every_page() -> None:
 
 def test_an_unknown_page_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["atlas"]) == 2
-    assert re.fullmatch(r"error: 'atlas' is no page; expected --readme or some of: .*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"error: 'atlas' is no page; expected --readme, --picture or some of: .*\n", capsys.readouterr().err)
 
 
 @pytest.mark.slow
