@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from bench.machine.device_name import kind_and_index
 from bench.machine.environment import cpu_cache_bytes, cpu_model
 from bench.machine.meters import memory, nvml
 from bench.machine.meters.readings import Readings
@@ -49,7 +49,6 @@ class EventClock:
 
 
 DTYPES: dict[str, torch.dtype] = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_NAME = re.compile(r"(cpu|cuda|mps)(?::(\d{1,3}))?")
 
 
 def dtype(name: str) -> torch.dtype:
@@ -184,10 +183,7 @@ def choose(name: str | None = None) -> Device:
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    match = _NAME.fullmatch(name)
-    if match is None or (match[1] != "cuda" and int(match[2] or 0) > 0):
-        raise BadValueError(f"device {name[:40]!r} is unknown; expected cpu, cuda, cuda:N or mps")
-    kind, index = match[1], int(match[2] or 0)
+    kind, index = kind_and_index(name)
     if kind == "cuda":
         return _cuda(index)
     if kind == "mps":

@@ -25,6 +25,7 @@ from bench.cli import article_options, names, records_page, run_endpoint, run_re
 from bench.cli.arguments import count, positive, share, targets
 from bench.cli.output import Output
 from bench.cli.sequences import add_image_size, batch_size, length
+from bench.machine.device_name import kind_and_index
 from bench.machine.ranks import say
 from bench.records.request import ALL_TASKS, CACHES, SERVING, Request
 from bench.sampling import presets
@@ -287,6 +288,8 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
         raise BadValueError(f"attention {options.attn[:40]!r} is unknown; expected eager, sdpa or flash_attention_2")
     if options.cache not in (None, *CACHES):
         raise BadValueError(f"cache {options.cache[:40]!r} is unknown; expected {' or '.join(CACHES)}")
+    if options.device is not None:
+        kind_and_index(options.device)
     assert options.max_time_s is None or math.isfinite(options.max_time_s)
     request = Request(
         model=name,

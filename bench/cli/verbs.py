@@ -103,8 +103,7 @@ def help_text() -> str:
     groups = ["\n".join([f"{title}:", *(f"  {verb:<18}{line}" for verb, line in verbs.items())]) for title, verbs in GROUPS.items()]
     examples = "\n".join(f"  {NAME} {example}" for example in EXAMPLES)
     return (
-        f"usage: {NAME} VERB [options]; the options of a verb: {NAME} help VERB\n"
-        "What deep-learning models cost to train and to run: estimated, measured, checked.\n"
+        f"usage: {NAME} VERB [options]: what deep-learning models cost; a verb's options: help VERB\n"
         + "\n".join(groups)
         + f"\nExamples (exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong):\n{examples}"
     )

@@ -43,7 +43,7 @@ VERBS = ("show", "estimate", "run")
         ({"model_type": "qwen2", "num_hidden_layers": 2, "layer_types": ["full_attention"]}, "layer_types is "),
         ({"model_type": "frobnicator"}, "model_type 'frobnicator' has no op table"),
         ({"model_type": "my_model", "auto_map": {"AutoModelForCausalLM": "code.Model"}}, "model_type 'my_model' has no op table"),
-        ({}, "model_type is 'None'; expected the name of a family"),
+        ({}, "it has no model_type, and architectures names no class of a family"),
         (LLAMA | {"architectures": ["LlamaForChess"]}, "'LlamaForChess'"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_class_without_an_op_table_is_shown_as_counted(tmp_path: Path, capsys:
         (LARGE, {"num_attention_heads": 33, "num_key_value_heads": 33}, "the heads do not divide"),
         (LARGE, {"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'; expected true or false"),
         (GPT2, {"model_type": "perceptron"}, "model_type 'perceptron' has no op table"),
-        (GPT2, {"model_type": None}, "model_type is 'None'; expected the name of a family"),
+        (GPT2, {"model_type": None}, "it has no model_type, and architectures names no class of a family"),
         (GPT2, {"model_type": {"a": 1}}, "model_type is"),
         ({"model_type": "dense_network"}, {"widths": [7]}, "widths is '[7]'; expected a list of 2 or more"),
         ({"model_type": "dense_network"}, {"widths": [7, 0]}, "widths is"),
