@@ -38,6 +38,9 @@ ARROWS = {
 }
 """Which way is better -> what the picture says of it."""
 
+MOST_INT = 2**63 - 1
+"""The largest integer of an axis of matplotlib's."""
+
 
 @frozen
 class Picture:
@@ -59,9 +62,16 @@ class Picture:
     height_in: float = 3.6
 
     def table_in(self, tables: Sequence[Table]) -> Table:
-        """The table whose figures are shown; what a stranger wrote into it, or into its facts, acts nowhere."""
+        """The table whose figures are shown; what a stranger wrote into it, or into its facts, acts nowhere. Counts beyond MOST_INT
+        are floats: rounded to 16 digits."""
         table = next(table for table in tables if table.key == self.table).printable()
-        return replace(table, facts={key: printable(value) if isinstance(value, str) else value for key, value in table.facts.items()})
+        rows = [
+            {key: float(value) if type(value) is int and abs(value) > MOST_INT else value for key, value in row.items()}
+            for row in table.rows
+        ]
+        return replace(
+            table, rows=rows, facts={key: printable(value) if isinstance(value, str) else value for key, value in table.facts.items()}
+        )
 
     def draw_on(self, figure: Any, tables: Sequence[Table]) -> None:
         """Title, drawing, and which way is better."""

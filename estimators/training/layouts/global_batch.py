@@ -166,6 +166,8 @@ def _odd(number: int) -> int:
 
 
 def _too_far(wanted: float, nearest: int, num_devices: int) -> str:
+    if wanted < 0.5:
+        return f"one sequence is {1 / wanted:,.0f} times a usual step; give --seq-len with fewer tokens, or --global-batch {nearest}seq"
     unit = 1
     while unit * wanted < num_devices:
         unit *= 2

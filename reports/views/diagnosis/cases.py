@@ -51,7 +51,8 @@ def cases_table(rows: Sequence[Diagnosed], score: DiagnosisScore) -> Table:
 
 def _title(rows: Sequence[Diagnosed], score: DiagnosisScore) -> str:
     if not score.rows:
-        return f"{len(rows)} rows diagnosed"
+        read = sum(not row.skipped_reason for row in rows)
+        return f"{read} of {len(rows)} rows diagnosed" if read < len(rows) else f"{read} row{'s' if read > 1 else ''} diagnosed"
     return (
         f"Of {score.rows} labelled cases: the verdict is right in {_percent(score.verdict)}, the cause among the first two in "
         f"{_percent(score.cause)}, the value within its tolerance in {_percent(score.value)} of {score.values}"
@@ -157,7 +158,8 @@ def cases_screen(tables: Sequence[Table], *, asked: Sequence[Table] = ()) -> Scr
     score = cases.facts["score"]
     if not score["rows"]:
         table = columns_kept(cases, "id", "verdict", "causes", "value", "unit", always=2)
-        return Screen(answer=f"{cases.title}.", table=table, is_list=True, failed=not cases.rows)
+        unread = [f"{row['id']} is not read: {row['skipped']}" for row in cases.rows if row.get("skipped")]
+        return Screen(answer=f"{cases.title}.", doubts=unread, table=table, is_list=True, failed=not cases.rows)
     wrong = [row for row in cases.rows if row.get("wrong")]
     kept = columns_kept(cases, "id", "verdict", "wrong", "right_verdict", "causes", "right_cause", always=3)
     kept = Table(title=kept.title, columns=kept.columns, rows=wrong, key="wrong")

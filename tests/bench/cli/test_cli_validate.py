@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from estimators.validation.table import THROUGHPUT_COLUMNS, shipped, shipped_serving, shipped_tuning
+from estimators.validation.table import DIAGNOSIS_COLUMNS, THROUGHPUT_COLUMNS, shipped, shipped_diagnoses, shipped_serving, shipped_tuning
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
@@ -210,3 +210,22 @@ def test_serving_is_one_screen(capsys: pytest.CaptureFixture[str], served: str) 
 def test_serving_says_what_tables_are_none_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--task", "serve", "--rows", shipped_tuning()]) == 2
     assert "none of these files is a table of them" in capsys.readouterr().err
+
+
+def test_a_row_of_a_speed_that_cannot_be_read_is_named_with_its_reason_and_not_counted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Two rows of a run's speed, the second of a device count that is no number."""
+    head, first, second, *_ = Path(shipped_diagnoses()).read_text(encoding="utf-8").splitlines()
+    columns = next(csv.reader([head]))
+    rows = [dict(zip(columns, next(csv.reader([line])), strict=True)) for line in (first, second)]
+    rows[1]["num_gpus"] = "x"
+    path = tmp_path / "mine.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, DIAGNOSIS_COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert main(["validate", "--rows", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1 of 2 rows diagnosed.")
+    assert f"{rows[1]['id']} is not read: num_gpus is 'x'" in out

@@ -64,3 +64,9 @@ def test_every_verb_takes_the_smaller_batch_and_says_so() -> None:
 def test_every_verb_takes_a_batch_of_sequences() -> None:
     training = {"model": "llama-3-8b", "tokens": "1T", "hardware": "h100-sxm5-80gb", "gpus": 64, "global_batch": "15360seq"}
     assert sixnd.estimate(**training).global_batch == sixnd.plan(**training).global_batch == 15360
+
+
+def test_a_sequence_longer_than_a_usual_step_is_said_to_be_so() -> None:
+    """1e9 tokens beside the 2e6 of a usual step of 8.03e9 parameters, times 500: no number of devices mends that."""
+    with pytest.raises(BadValueError, match=r"one sequence is 500 times a usual step.*--global-batch 1seq"):
+        Batch().on(1, params=8_030_000_000, seq_len=10**9)

@@ -105,3 +105,16 @@ def test_a_hostile_name_is_text_in_a_picture_and_nothing_else() -> None:
 def test_files_beyond_the_first_stand_beside_it() -> None:
     assert files_of("a.b/plan.svg", 2) == ["a.b/plan.svg", "a.b/plan-2.svg"]
     assert files_of("plan.png", 0) == []
+
+
+def test_a_count_beyond_a_machine_s_integers_is_drawn() -> None:
+    """2^80 bytes are more than 64 bits count."""
+    table = Table(title="", columns=[Column(key="size", header="size")], rows=[{"size": 2**80}, {"size": 3}], key="sizes")
+    picture = Picture(title="sizes", table="sizes", draw=lambda figure, t: _bars(figure.add_subplot(), t))
+    assert "<svg" in picture.svg([table])
+    assert [row["size"] for row in picture.table_in([table]).rows] == [2.0**80, 3]
+
+
+def _bars(axes: Any, table: Table) -> None:
+    for place, row in enumerate(table.rows):
+        axes.barh([place], [row["size"]])
