@@ -77,7 +77,7 @@ def cases(device: str, quick: bool) -> list[CheckCase]:
     """The article's models, then GPT-2 whole and Phi-2 sliced: prefill, decode, training; then small models of samples."""
     listed = []
     steps = 200 if quick else 400
-    for name in (run.model for run in SUITES["article"].runs):
+    for name in dict.fromkeys(run.model for run in SUITES["article"].runs):
         entry = model_entry(name)
         if entry.config.get("model_type") == "dense_network" or name == "tiny-gpt":
             few = (10 if quick else 20) if name == "tiny-gpt" else steps

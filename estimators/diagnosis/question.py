@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from estimators.architectures.decoder import Decoder
 from estimators.cost.layout import Layout
 from estimators.cost.software import stacks
 from estimators.diagnosis.observed import Figure, Observed, Setting
@@ -115,9 +116,8 @@ class DiagnosisQuestion:
             return TrainingMethod(rank=USUAL_RANK)
         if self.setting.method == "qlora":
             return TrainingMethod(rank=USUAL_RANK, base_format="nf4")
-        layers = getattr(self.model, "layers", 0)
-        if self.setting.method == "freeze" and layers:
-            return TrainingMethod(frozen_layers=max(0, layers - FREEZE_TRAINS))
+        if self.setting.method == "freeze" and isinstance(self.model, Decoder):
+            return TrainingMethod(frozen_layers=max(0, self.model.layers - FREEZE_TRAINS))
         return FULL
 
     @property

@@ -73,7 +73,11 @@ SMALL: dict[str, tuple[Config, Example]] = {
         Example(image=Image(height=110, width=112), images=2, text_tokens=7),
     ),
     "mistral3": (
-        {"text_config": TEXT | {"model_type": "mistral", "head_dim": 8}, "vision_config": PIXTRAL, "spatial_merge_size": 2},
+        {"text_config": TEXT | {"model_type": "mistral", "head_dim": 8, "tie_word_embeddings": False}, "vision_config": PIXTRAL}
+        | {
+            "spatial_merge_size": 2,
+            "tie_word_embeddings": False,
+        },  # said: unsaid, transformers ties what the checkpoint has untied
         Example(image=Image(height=90, width=60), images=1, text_tokens=7),
     ),
     "mllama": (

@@ -15,7 +15,7 @@ from bench.backend.counting.crosscheck_counts import FVCORE, OP_TABLE, TORCH, TR
 from bench.backend.on_meta import mended
 from bench.records.proof import Proof
 from bench.records.record import Count
-from bench.records.request import TASKS, Request
+from bench.records.request import LANGUAGE, Request
 from bench.runs.decide import decide
 from bench.workloads.article.networks import build
 from bench.workloads.language.run import LanguageRun
@@ -39,7 +39,7 @@ def by_route(rows: list[Count], quantity: str) -> dict[str, int | float | None]:
     return {row.route: row.value for row in rows if row.quantity == quantity}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", LANGUAGE)
 @pytest.mark.parametrize("family", CONFIGS)
 def test_op_table_torch_and_fvcore_agree_in_every_task_of_every_family(family: str, task: str) -> None:
     run, model = run_and_model(family, task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,7 +63,7 @@ def block(out: Path | None) -> Losses:
 def by_trainer(out: Path | None) -> Losses:
     """The same by transformers' Trainer, with logs and an evaluation."""
     torch.manual_seed(0)
-    folder = out or Path("unwatched")
+    folder = out or Path(tempfile.mkdtemp())
     watching = [] if out is None else [SixndCallback(out=out, every=1, ceilings=CEILINGS)]
     made = trainer(folder, *watching, num_rows=8, logging_steps=1, eval_strategy="steps", eval_steps=2)
     made.train()

@@ -47,7 +47,9 @@ def complaint(argv: list[str], out: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["run", *argv, "--device", "cpu", "--out", str(out)]) == 2
     stdout, err = capsys.readouterr()
     assert stdout == ""
-    (line,) = err.splitlines()
+    *said, line = err.splitlines()  # before the error, at most what is about to be done
+    assert len(said) <= 1
+    assert all(each.startswith("· ") for each in said)
     assert not out.exists()
     return line
 

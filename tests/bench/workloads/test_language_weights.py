@@ -72,17 +72,19 @@ class TestRandomWeights:
     @pytest.mark.parametrize("family", CONFIGS)
     def test_only_one_block_is_drawn_and_no_weight_twice(self, family: str) -> None:
         """Initial weights that are overwritten anyway would take a minute to draw for billions of them."""
-        drawn: list[tuple[str, int]] = []
+        drawn: list[tuple[str, int, int]] = []
 
         class Watch(TorchFunctionMode):
             def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
-                    drawn.append((func.__name__, (args[0] if args else kwargs["tensor"]).numel()))
+                    tensor = args[0] if args else kwargs["tensor"]
+                    drawn.append((func.__name__, tensor.numel(), tensor.dim()))
                 return func(*args, **(kwargs or {}))
 
         with Watch():
             random_model(family)
-        assert drawn == [("normal_", 2**22 + 15)]
+        assert [(name, num) for name, num, dims in drawn if dims > 1 or num > 2**20] == [("normal_", 2**22 + 15)]
+        assert sum(num for _, num, dims in drawn if dims == 1) < 2**22 + 15 + 10_000  # and biases, which are few and stay
         drawn.clear()
         with Watch():
             language_model(config(family))

@@ -184,7 +184,7 @@ def test_a_batch_too_large_is_refused_before_anything_is_drawn() -> None:
 
 def test_a_pipeline_without_a_denoiser_that_is_run_says_what_takes_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["run", "sdxl", "--out", str(tmp_path), "--device", "cpu", "--dtype", "bf16", "--task", "forward"]) == 2
-    first, error = capsys.readouterr().err.splitlines()
+    first, *_, error = capsys.readouterr().err.splitlines()
     assert "sdxl is a diffusion pipeline: its denoiser is run, one step of it" in first
     assert "show and estimate take it" in error
 
