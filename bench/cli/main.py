@@ -16,13 +16,13 @@ import sys
 from collections.abc import Sequence
 
 from bench import end_signals, streams
-from bench.cli import names, sign_of_life
+from bench.cli import sign_of_life
+from bench.cli.answer import answer
 from bench.cli.output import Output, to_stdout
-from bench.cli.verbs import VERBS, WORDS, help_text, verb_module, verb_parser
+from bench.cli.verbs import VERBS, WORDS, help_text, verb_parser
 from bench.program import NAME, as_invoked
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError, near_misses
-from estimators.extras import needed_by
 
 HELP = ("-h", "--help")
 VERSION = ("version", "--version", "-V")
@@ -74,19 +74,16 @@ def _is_model(word: str) -> bool:
 def _answer(verb: str, words: Sequence[str]) -> int:
     given = verb_parser(verb).parse_strictly(words)
     out = Output(
-        given.pop("format"),
-        given.pop("output"),
-        verbose=given.pop("verbose"),
-        quiet=given.pop("quiet"),
-        plot=given.pop("plot", None),
+        given["format"],
+        given["output"],
+        verbose=given["verbose"],
+        quiet=given["quiet"],
+        plot=given.get("plot"),
         words=[verb, *words],
     )
     out.expect_writable()
-    module = verb_module(verb)
-    options = names.options(module, given, out)
-    with needed_by(verb), sign_of_life.shown(verb):
-        code: int = module.run(options, out)
-    return code
+    with sign_of_life.shown(verb):
+        return answer(verb, given, out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

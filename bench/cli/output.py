@@ -98,9 +98,7 @@ class Output:
         if self.plot is not None:
             self._draw(self.plot, [*tables, *data], pictures)
         if self.format == "html":
-            from reports.pages.page import html_page  # deferred: only pages need it
-
-            self.emit_text(html_page(tables, screen, pictures, data=data, command=command_line(self.words) if self.words else "") + "\n")
+            self.emit_text(self.page(tables, screen, pictures, data=data))
             return
         if self.format in ("json", "csv"):
             tables = [*tables, *data]
@@ -117,6 +115,12 @@ class Output:
             self._emit_lines(screen_lines(screen, width, num_tables=len(tables), height=height))
         else:
             self.emit_text(render(tables, self.format, width=width) + "\n")
+
+    def page(self, tables: Sequence[Table], screen: Screen | None, pictures: Sequence[Picture] = (), *, data: Sequence[Table] = ()) -> str:
+        """The document that --format html writes, whose last line is the command. Arguments as those of `emit`."""
+        from reports.pages.page import html_page  # deferred: only pages need it
+
+        return html_page(tables, screen, pictures, data=data, command=command_line(self.words) if self.words else "") + "\n"
 
     def _draw(self, file: str, tables: Sequence[Table], pictures: Sequence[Picture]) -> None:
         """Write the pictures; a line on standard error names those beyond the first. Raises BadValueError, UnavailableError."""
@@ -168,11 +172,12 @@ class Kept(Output):
         tables: what the verb emitted last.
         data: beside them, too long to be read.
         screen: what a person is shown of it first; None for all.
-        pictures: of the tables' figures.
+        pictures: of the tables' figures, where the verb was to draw them.
     """
 
-    def __init__(self) -> None:
-        super().__init__("json")
+    def __init__(self, *, draws: bool = False, words: Sequence[str] = ()) -> None:
+        super().__init__("json", words=words)
+        self.draws = draws
         self.tables: list[Table] = []
         self.data: list[Table] = []
         self.screen: Screen | None = None

@@ -81,13 +81,10 @@ def run(
 
 def _leave_page(file: Path, tables: Sequence[Table], screen: Screen, pictures: Sequence[Picture], out: Output) -> None:
     """The page of a suite; without matplotlib it has no pictures, and a line says what installs it."""
-    from bench.program import command_line
     from bench.records import atomic_file
     from estimators.extras import install_line
-    from reports.pages.page import html_page
 
-    page = html_page(tables, screen, pictures, command=command_line(out.words) if out.words else "")
-    atomic_file.write(str(file), page + "\n", mend="name a writable folder with --out")
+    atomic_file.write(str(file), out.page(tables, screen, pictures), mend="name a writable folder with --out")
     say(f"page: {file}")
     if importlib.util.find_spec("matplotlib") is None:
         say(f"its pictures need matplotlib: {install_line('matplotlib')}, then report {file.parent} --output {file}")

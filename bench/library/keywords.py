@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import Any
 
-from bench.cli import names
+from bench.cli.answer import answer
 from bench.cli.output import Kept
 from bench.cli.parser import Parser
-from bench.cli.verbs import verb_module, verb_parser
-from estimators.extras import needed_by
+from bench.cli.verbs import verb_parser
 from reports.screen import Screen
 from reports.table import Table
 
@@ -27,11 +26,8 @@ def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int, Scree
         RequestError: the request was wrong, or needs a package that is not installed.
         PhysicsError: the answer would be a figure that no machine can produce.
     """
-    module, kept = verb_module(verb), Kept()
-    values = read(verb_parser(verb), given)
-    options = names.options(module, {name: values[name] for name in module.Options._fields}, kept)
-    with needed_by(verb):
-        code: int = module.run(options, kept)
+    kept = Kept()
+    code = answer(verb, read(verb_parser(verb), given), kept)
     return kept.tables, code, kept.screen, kept.data
 
 
