@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from bench.web.answer import Answered, answered
-from bench.web.question import ASKED, FIRST, Field, command, fields, link, purpose
+from bench.web.question import ASKED, FIRST, Field, command, fields, link, not_asked, purpose
 from estimators.extras import needed_by
 from estimators.facts.registry import hardware_ids, model_ids
 
@@ -55,23 +55,31 @@ def serve(port: int, *, show: bool, ready: Callable[[], None]) -> None:
     with needed_by("web"):
         from nicegui import app, ui
         from starlette.middleware.trustedhost import TrustedHostMiddleware
-        from starlette.responses import HTMLResponse, RedirectResponse
+        from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
     ready()
 
-    def alone(request: Any) -> Any:
-        """An answer without its form, as `--format html` writes it."""
-        found = _answer(request.path_params["verb"], tuple(request.query_params.items()))
-        error = f"<!doctype html><meta charset=utf-8><title>error</title><p>{escape(found.error)}</p>"
-        return HTMLResponse(error if found.error else found.page, status_code=400 if found.error else 200)
+    def offer(verb: str) -> None:
+        def alone(request: Any) -> Any:
+            """An answer without its form, as `--format html` writes it."""
+            found = _answer(verb, tuple(request.query_params.items()))
+            error = f"<!doctype html><meta charset=utf-8><title>error</title><p>{escape(found.error)}</p>"
+            return HTMLResponse(error if found.error else found.page, status_code=400 if found.error else 200)
 
-    async def form(verb: str) -> None:
-        await _Form(ui, verb, dict(ui.context.client.request.query_params)).show()
+        async def form() -> None:
+            await _Form(ui, verb, dict(ui.context.client.request.query_params)).show()
+
+        app.add_route(link(verb, {}, to=ANSWERS), alone)
+        ui.page(link(verb, {}), title="sixnd")(form)
+
+    def unknown(request: Any, _: Exception) -> Any:
+        return PlainTextResponse(f"error: {not_asked(request.url.path)}\n", status_code=404)
 
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    app.add_exception_handler(404, unknown)
     app.add_route("/", lambda _: RedirectResponse(link(ASKED[0], {})))
-    app.add_route(f"{ANSWERS}/{{verb}}", alone)
-    ui.page("/{verb}", title="sixnd")(form)
+    for verb in ASKED:
+        offer(verb)
     ui.run(host=HOST, port=port, show=show, reload=False, show_welcome_message=False, title="sixnd", dark=None)
 
 
@@ -89,9 +97,6 @@ class _Form:
         with ui.row().classes("gap-4"):
             for other in ASKED:
                 ui.link(other, link(other, {})).classes("font-bold" if other == self._verb else "")
-        if self._verb not in ASKED:
-            self._complain(answered(self._verb, self._values).error)
-            return
         ui.label(purpose(self._verb)).classes("text-lg")
         rest = self._draw_first()
         ui.button("Answer", on_click=lambda: ui.navigate.to(link(self._verb, self._asked()))).classes("self-start")

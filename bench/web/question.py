@@ -85,7 +85,7 @@ def words(verb: str, values: Mapping[str, str]) -> list[str]:
         BadValueError: no such form, no such field, or a switch with another value.
     """
     if verb not in ASKED:
-        raise BadValueError(f"{verb[:80]!r} has no form here; expected one of: {', '.join(ASKED)}")
+        raise BadValueError(not_asked(verb))
     known = {field.name: field for field in fields(verb)}
     asked = [verb]
     for name, value in values.items():
@@ -100,6 +100,11 @@ def words(verb: str, values: Mapping[str, str]) -> list[str]:
         else:
             asked.append(f"--{name}")
     return asked
+
+
+def not_asked(name: str) -> str:
+    """What to say of a verb, or of an address, that has no form."""
+    return f"{name[:80]!r} has no form here; expected one of: {', '.join(ASKED)}"
 
 
 def command(verb: str, values: Mapping[str, str]) -> str:

@@ -1,13 +1,11 @@
 """The gallery in a real browser, at a phone's width and a desktop's, in the dark and on paper: nothing is fetched, nothing sticks out,
 no words lie upon others, nothing is complained of.
 
-It needs the extra `browser`, and Chromium: that of the path, else the one that `playwright install chromium` brings.
+It needs the extra `browser`, and Chromium.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +44,6 @@ CUT_OFF = """() => [...document.querySelectorAll('svg')].flatMap(svg => {
 """Texts that stick out of their picture."""
 
 BROAD = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    own = shutil.which("chromium") or shutil.which("google-chrome")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=own, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def opened(browser: Any, path: Path, *, width: int, dark: bool = False, paper: bool = False) -> tuple[Any, list[str]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -43,16 +43,6 @@ def address() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
         server.terminate()
         server.wait(START_S)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    own = shutil.which("chromium") or shutil.which("google-chrome")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=own, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def opened(browser: Any, width: int, address: str) -> tuple[Any, list[str]]:
@@ -116,10 +106,17 @@ def test_a_wrong_question_is_one_line_in_the_page(browser: Any, address: str) ->
 
 
 def test_another_sites_name_for_this_machine_is_refused(address: str) -> None:
-    from urllib.error import HTTPError
-
     with pytest.raises(HTTPError, match="400"):
         urlopen(Request(f"{address}/estimate", headers={"Host": "elsewhere.example"}), timeout=START_S)
+
+
+@pytest.mark.parametrize("path", ["/nosuch", "/run?model=gpt2", "/answers/nosuch", "/answers", "/estimate/nosuch"])
+def test_what_is_no_form_is_not_found_and_one_line_names_those_that_are(address: str, path: str) -> None:
+    with pytest.raises(HTTPError, match="404") as refused:
+        urlopen(f"{address}{path}", timeout=START_S)
+    said = refused.value.read().decode()
+    assert said.count("\n") == 1
+    assert all(part in said for part in (path.partition("?")[0], "estimate, plan, fit, serve, compare-hardware"))
 
 
 def test_a_port_in_use_is_one_line(address: str) -> None:
