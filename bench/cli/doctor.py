@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.cli.output import Output
-from bench.cli.run import DEFAULT_OUT
+from bench.cli.run_options import DEFAULT_OUT
 from bench.machine.doctor import gpu, software, storage
 from bench.machine.doctor.item import Item
 from estimators.errors import BadValueError

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import names
-from bench.cli.arguments import count
 from bench.cli.output import Output
+from bench.cli.run_options import Options
+from bench.cli.verbs import verb_parser
 from bench.machine.ranks import say
 from bench.records.request import SERVING
 from estimators.errors import BadValueError, UnavailableError, UnknownNameError
+
+if TYPE_CHECKING:
+    from bench.runs.load_tools import EndpointLoad
 
 USUAL_PROMPT = 128
 USUAL_ANSWER = 32
 USUAL_CONCURRENCY = 4
 ROUNDS = 3
-OF_THE_MACHINE = (
-    "suite",
-    "config",
-    "batch",
-    "num_beams",
-    "prompt",
-    "layers",
-    "device",
-    "dtype",
-    "attn",
-    "cache",
-    "weights",
-    "steps",
-    "max_time_s",
+HEEDED = (
+    *("endpoint", "model", "tool", "tokenizer", "allow_host", "hardware", "gpus", "out"),
+    *("task", "num_requests", "concurrency", "rate", "seq_len", "new_tokens", "seed"),
 )
-"""Options that say how a model is run here, which an endpoint does not."""
+"""Options that an endpoint has a use for; the others say how a model is run on this machine."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of a server that answers already."""
-    group = parser.add_argument_group("a server that answers already, loaded by a tool that is installed here")
-    group.add_argument("--endpoint", metavar="URL", help="such as http://127.0.0.1:8000/v1; --model is the name that it answers to")
-    group.add_argument("--tool", metavar="NAME", help="vllm, guidellm or aiperf; the first that is on PATH")
-    group.add_argument("--tokenizer", metavar="PATH", help="of the tool, a folder or a name; the model's by default")
-    group.add_argument("--allow-host", metavar="HOST", help="another machine's name, where it is yours to load; this one alone otherwise")
-    group.add_argument("--hardware", metavar="NAME", help="that it runs on, to hold the result against: python -m bench list hardware")
-    group.add_argument("--gpus", type=count("gpus", maximum=10**5), metavar="NUM", help="that it runs on")
-
-
-def run(options: Any, out: Output) -> int:
+def run(options: Options, out: Output) -> int:
     """Load, read, judge, keep, show; 1 where a check fails.
 
     Args:
@@ -60,12 +41,11 @@ def run(options: Any, out: Output) -> int:
         KeyboardInterrupt: after what there was was kept.
     """
     from bench.runs.load_endpoint import load_endpoint
-    from bench.runs.load_tools import EndpointLoad
     from estimators.serving.results.result import Served
     from reports.summary import details, num_failed, tables
     from reports.views.records.records_screen import records_screen
 
-    load = _load(options, EndpointLoad)
+    load = _load(options)
     name, config = _architecture(load.model)
     records = load_endpoint(
         load,
@@ -84,20 +64,23 @@ def run(options: Any, out: Output) -> int:
     return 1 if num_failed(records) else 0
 
 
-def _load(options: Any, load: Any) -> Any:
+def _load(options: Options) -> EndpointLoad:
     """What the endpoint is loaded with. Raises BadValueError for options that it has not."""
+    from bench.runs.load_tools import EndpointLoad
+
     assert options.endpoint is not None
     if options.model is None:
         raise BadValueError("--endpoint needs --model, the name that the server answers to")
     if options.task is not None and options.task not in SERVING:
         raise BadValueError(f"--endpoint is of --task serve; --task was {options.task[:40]!r}")
-    for name in OF_THE_MACHINE:
-        if getattr(options, name) is not None:
-            raise BadValueError(f"--endpoint: the server has its own {name.replace('_', '-')}; leave --{name.replace('_', '-')} out")
+    for action in verb_parser("run").actions_by_option.values():
+        if action.dest not in HEEDED and getattr(options, action.dest, action.default) != action.default:
+            flag = action.option_strings[0]
+            raise BadValueError(f"--endpoint is of a server that runs by itself; leave {flag} out, which says how a model is run here")
     if options.concurrency is not None and options.rate is not None:
         raise BadValueError("--concurrency is of a closed loop and --rate of arrivals; give one of them")
     concurrency = None if options.rate is not None else options.concurrency or USUAL_CONCURRENCY
-    return load(
+    return EndpointLoad(
         url=options.endpoint,
         model=options.model,
         tokenizer=_path(options.tokenizer),
