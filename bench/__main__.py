@@ -1,5 +1,5 @@
 """`python -m bench VERB`; the grammar is in bench.cli.main."""
 
-from bench.cli.main import main
+from bench.cli.main import process
 
-raise SystemExit(main())
+raise SystemExit(process())

@@ -71,9 +71,9 @@ def _verb(verb: str, parser: Parser) -> Iterator[str]:
             yield ".TP"
             yield rf"\fB{_escaped(', '.join(action.option_strings))}\fR \fI{_escaped(_value_name(action))}\fR"
             yield _line((action.help or "").replace("%%", "%"))
-    if parser.epilog:
+    if taken := parser.also_taken():
         yield ".PP"
-        yield _line(parser.epilog)
+        yield _line(taken)
 
 
 def _value_name(action: argparse.Action) -> str:

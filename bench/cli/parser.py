@@ -48,12 +48,32 @@ SPELLINGS = (
 """Options that are written in several ways; a verb that has one of a line takes the others as well."""
 
 
+HELP_WIDTH = 110
+"""Columns of a verb's help, whatever the terminal: the reference page is made of it."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are raised as one line instead of printed with the usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._taken_for: dict[str, list[str]] = {}
 
     def error(self, message: str) -> NoReturn:
         """Complain. Raises BadValueError."""
         raise BadValueError(f"{message}; for help: {self.prog} --help")
+
+    def format_help(self) -> str:
+        """The help, with a line of the spellings that it names nowhere else."""
+        self.epilog = self.also_taken() or None
+        return super().format_help()
+
+    def also_taken(self) -> str:
+        """That line; empty without any."""
+        import textwrap  # deferred: argparse has it already where help is printed
+
+        said = "; for ".join(f"{own}: {', '.join(others)}" for own, others in self._taken_for.items())
+        return textwrap.fill(f"Also taken, for {said}.", HELP_WIDTH, subsequent_indent="  ", break_on_hyphens=False) if said else ""
 
     def print_help(self, file: Any = None) -> None:
         """Print the help, whole or with an error. Raises UnavailableError."""
@@ -64,21 +84,15 @@ class Parser(argparse.ArgumentParser):
         """Each option in each spelling that is taken, and what it does."""
         return self._option_string_actions
 
-    def take_spellings(self) -> list[str]:
-        """Take the other spellings of SPELLINGS too, which the help names in one line.
-
-        Returns:
-            The spellings that the help names nowhere else, each with what it stands for.
-        """
-        said = []
+    def take_spellings(self) -> None:
+        """Take the other spellings of SPELLINGS too."""
         known = self.actions_by_option
         for names in SPELLINGS:
             own = next((name for name in names if name in known), None)
             others = [name for name in names if name not in known]
             if own is not None and others:
                 known.update(dict.fromkeys(others, known[own]))
-                said.append(f"{own}: {', '.join(others)}")
-        return said
+                self._taken_for[own] = others
 
     def parse_strictly(self, argv: Sequence[str]) -> dict[str, Any]:
         """Parse all of `argv` into destination -> value; an option that does not exist is answered with its near misses, before one

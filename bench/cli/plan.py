@@ -251,10 +251,10 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
 @contextmanager
 def searching(name: str, *, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic) -> Iterator[OnProgress]:
     """Yields what a search tells how far it is; shown on a terminal once SLOW_S have passed."""
-    from bench.sampling import progress  # deferred: it takes numpy, which is not a part of help
+    from bench.sampling.live_line import line  # deferred: not a part of help
 
     started_s = now()
-    with progress.line(stream=stream, now=now) as show:
+    with line(stream=stream, now=now) as show:
 
         def on_progress(done: int, whole: int) -> None:
             if show is not None and now() - started_s > SLOW_S:

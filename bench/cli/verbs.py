@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 
 from bench.cli import output
-from bench.cli.parser import MODEL, Parser
+from bench.cli.parser import HELP_WIDTH, MODEL, Parser
 from bench.program import NAME
 
 GROUPS: dict[str, dict[str, str]] = {
@@ -58,9 +58,6 @@ EXAMPLES = (
 )
 """Commands for a first look: the commonest questions."""
 
-HELP_WIDTH = 110
-"""Columns of a verb's help, whatever the terminal: the reference page is made of it."""
-
 
 def verb_module(verb: str) -> ModuleType:
     """The module of one verb."""
@@ -82,20 +79,13 @@ def verb_parser(verb: str) -> Parser:
     positionals = "".join(f" {_shown(action)}" for action in parser._get_positional_actions())
     model = " [MODEL]" if MODEL in parser.actions_by_option and not positionals else ""
     parser.usage = f"{NAME} {verb}{model}{positionals} [options]"
-    if said := parser.take_spellings():
-        parser.epilog = _also_taken(said)
+    parser.take_spellings()
     return parser
 
 
 def _shown(action: argparse.Action) -> str:
     word = str(action.metavar or action.dest)
     return f"[{word}]" if action.nargs in ("?", "*") else word
-
-
-def _also_taken(said: list[str]) -> str:
-    import textwrap  # deferred: argparse has it already where help is printed
-
-    return textwrap.fill(f"Also taken, for {'; for '.join(said)}.", HELP_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def help_text() -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from math import lcm
+from typing import TYPE_CHECKING
 
 from estimators.errors import UnavailableError
 from estimators.frozen import frozen
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 Sizes = Mapping[str, int]
 """Variable -> its value, such as batch, seq, context, source, chunks."""
@@ -97,6 +100,8 @@ class Fit:
     """
 
     def __init__(self, basis: Sequence[Monomial], points: Sequence[Sizes], checks: Sequence[Sizes]) -> None:
+        from fractions import Fraction  # deferred: a polynomial that is kept needs none
+
         self.basis, self.points, self.checks = tuple(basis), tuple(points), tuple(checks)
         self._inverse = _inverted([[Fraction(_value(term, at)) for term in basis] for at in points])
         self._found: dict[tuple[int, ...], Polynomial | None] = {}
@@ -126,7 +131,7 @@ class Fit:
         if not any(values):
             return ZERO
         known = values[: len(self.points)]
-        factors = [sum((a * value for a, value in zip(row, known, strict=True)), Fraction(0)) for row in self._inverse]
+        factors = [sum(a * value for a, value in zip(row, known, strict=True)) for row in self._inverse]
         under = lcm(*(factor.denominator for factor in factors))
         terms = tuple((term, int(factor * under)) for term, factor in zip(self.basis, factors, strict=True) if factor)
         found = Polynomial(terms=terms, denominator=under)
@@ -176,6 +181,8 @@ def straight(values: Sequence[int], sizes: Sequence[Sizes]) -> Polynomial | None
 
 def _inverted(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
     """The inverse of a square matrix, by Gauss and Jordan's elimination. Raises UnavailableError where there is none."""
+    from fractions import Fraction
+
     size = len(matrix)
     rows = [[*row, *(Fraction(int(i == j)) for j in range(size))] for i, row in enumerate(matrix)]
     for column in range(size):

@@ -218,16 +218,15 @@ def _tells(word: str) -> bool:
     return word not in NO_MEANING and (any(c.isdigit() for c in word) or (len(word) > 4 and word != "super"))
 
 
+@functools.lru_cache(maxsize=1024)
 def words(text: str) -> tuple[str, ...]:
     """The words of a name in lower case: what lies between blanks and punctuation, a number of gigabytes with its unit.
 
     >>> words("NVIDIA A100-SXM4 80 GB")
     ('nvidia', 'a100', 'sxm4', '80gb')
     """
-    text = re.sub(r"pci[ -]?(?:e\b|express)", "pcie", text.casefold())
-    parts = "".join(c if c.isalnum() else " " for c in text).split()
     joined: list[str] = []
-    for part in parts:
+    for part in re.findall(r"[^\W_]+", re.sub(r"pci[ -]?(?:e\b|express)", "pcie", text.casefold())):
         if part in MEMORY_UNITS and joined and joined[-1].isdigit():
             joined[-1] += "gb"
         else:

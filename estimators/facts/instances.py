@@ -49,7 +49,7 @@ class Instance:
 
 
 def _key(name: str) -> str:
-    return "".join(c for c in re.sub(r"(?<=\d)xl$", "xlarge", re.sub(PROVIDER, "", name.casefold())) if c.isalnum())
+    return re.sub(r"[\W_]", "", re.sub(r"(?<=\d)xl$", "xlarge", re.sub(PROVIDER, "", name.casefold())))
 
 
 @functools.cache

@@ -6,7 +6,6 @@ needs beyond the rows (a deadline, the memory of a card) is a fact of the table,
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -99,6 +98,8 @@ class Picture:
 
     def _metadata(self, tables: Sequence[Table]) -> dict[str, str]:
         """Title, and which figures were drawn, by a digest that another version of matplotlib does not change."""
+        import hashlib  # deferred: a table needs none of it
+
         rows = self.table_in(tables).rows
         figures = sorted(f"{key} {value:.4g}" for row in rows for key, value in row.items() if isinstance(value, int | float))
         digest = hashlib.sha256("\n".join(figures).encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ from bench.records.draft import Draft
 from bench.records.learning import CurvePoint, Learning
 from bench.records.proof import Proof
 from bench.records.record import Phase
-from bench.sampling import progress
+from bench.sampling.live_line import line
 from bench.workloads.article import findings
 from bench.workloads.article.batches import loader
 from bench.workloads.article.engine import engine, slowest, summed, threads
@@ -156,7 +156,7 @@ class Progress:
     def __init__(self, name: str, epochs: int, *, shown: bool) -> None:
         self._name, self._epochs = name, epochs
         self._stack = ExitStack()
-        self._draw = self._stack.enter_context(progress.line(shown=shown))
+        self._draw = self._stack.enter_context(line(shown=shown))
 
     def __enter__(self) -> Progress:
         return self

@@ -251,3 +251,17 @@ class TestOutputFile:
         assert main(["list", "formats", "--output", str(tmp_path / "link")]) == 0
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "file").is_file()
+
+
+@pytest.mark.parametrize(("has_torch", "num_frozen"), [(False, 1), (True, 0)])
+def test_a_process_ends_without_looking_for_cycles_unless_torch_may_hold_some(
+    has_torch: bool, num_frozen: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frozen: list[str] = []
+    monkeypatch.setattr(cli.gc, "freeze", lambda: frozen.append(capsys.readouterr().out))
+    monkeypatch.setattr(sys, "argv", ["sixnd", "--version"])
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    if has_torch:
+        monkeypatch.setitem(sys.modules, "torch", sys)
+    assert cli.process() == 0
+    assert frozen == [f"sixnd {__version__}\n"] * num_frozen

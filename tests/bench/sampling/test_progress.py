@@ -13,8 +13,9 @@ import termios
 import pytest
 
 from bench.records.learning import CurvePoint
-from bench.sampling import progress
-from bench.sampling.progress import line, sampling
+from bench.sampling import live_line
+from bench.sampling.live_line import line
+from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import sample
 from bench.workloads.article.workload import Progress
 from tests.support.scripted_clock import ScriptedClock
@@ -29,7 +30,7 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that can erase a line, and is wide."""
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(progress, "USUAL_COLUMNS", 120)
+    monkeypatch.setattr(live_line, "USUAL_COLUMNS", 120)
 
 
 def drawn(stream: io.StringIO) -> list[str]:
@@ -147,7 +148,7 @@ def test_the_line_is_cut_to_the_terminal_with_its_last_column_free(columns: int)
 
 
 def test_a_terminal_that_does_not_know_its_width_is_taken_for_a_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "USUAL_COLUMNS", 50)
+    monkeypatch.setattr(live_line, "USUAL_COLUMNS", 50)
     screen = Screen(0)
     with line(stream=screen.stream) as show:
         assert show is not None
