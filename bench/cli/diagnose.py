@@ -175,7 +175,14 @@ def observed_of(options: Options) -> Observed:
         others = (OtherRun(figure=other, num_devices=options.against_gpus, hardware=options.against_hardware or ""),)
     elif options.against_gpus is not None or options.against_hardware is not None:
         raise BadValueError("--against-gpus and --against-hardware are of --against; give it, in the unit of the run's own figure")
-    return replace(read, figures=tuple(figures), setting=setting, others=others)
+    missing = tuple(each for each in read.missing if not any(word in each.flag for word in _answered(options)))
+    return replace(read, figures=tuple(figures), setting=setting, others=others, missing=missing)
+
+
+def _answered(options: Options) -> list[str]:
+    """Options that were given, of those that a reader asks for where a file lacks what they say."""
+    given = {"--wall-time": options.wall_time, "--seq-len": options.seq_len, "--tokens-per-s": options.tokens_per_s}
+    return [word for word, value in given.items() if value is not None]
 
 
 def _figures(options: Options) -> list[Figure]:

@@ -6,9 +6,11 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments, names
+from bench.cli.output import SUFFIXES
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.parsing import parse_float
@@ -269,13 +271,21 @@ def _latency(name: str) -> Callable[[str | float], float]:
 
 
 def _tokens(name: str) -> Callable[[str | float | Asked], Asked]:
-    """A reader of lengths, as `parse_lengths` reads them."""
+    """A reader of lengths, as `parse_lengths` reads them; of a file that an answer would be written to it says which option writes one."""
 
     def read(given: str | float | Asked) -> Asked:
         if isinstance(given, Asked):
             return given
         asked = Asked(text=str(given), name=name)
-        asked.of(1)
+        try:
+            asked.of(1)
+        except BadValueError:
+            if name == "output" and PurePath(asked.text).suffix.lower() in SUFFIXES:
+                file = asked.text[:80]
+                raise BadValueError(
+                    f"output {file!r} holds no lengths; --output is the tokens of an answer here; write the result with --out {file}"
+                ) from None
+            raise
         return asked
 
     return read

@@ -100,11 +100,12 @@ def run(options: Options, out: Output) -> int:
         return _serve(options, out)
     if records and all(record.kind == DIAGNOSIS for record in records):
         return _diagnose(options, out)
-    rows = [
-        scored(record, strict=options.strict)
-        for record in records
-        if record.kind not in (RUNS, TUNING, KERNELS, ROLLOUTS, DIAGNOSIS, *SERVED)
-    ]
+    if apart := {record.kind for record in records if record.kind in (*SERVED, DIAGNOSIS)}:
+        raise BadValueError(
+            f"--rows has {' and '.join(sorted(apart))} tables beside others, which are scored apart; add --task serve or "
+            "--task diagnose, or leave them out"
+        )
+    rows = [scored(record, strict=options.strict) for record in records if record.kind not in (RUNS, TUNING, KERNELS, ROLLOUTS)]
     tuned = _tuned(records, strict=options.strict)
     runs = [compared_run(record, strict=options.strict) for record in records if record.kind == RUNS]
     whole = options.each or out.format in ("json", "csv")

@@ -249,6 +249,7 @@ class DiagnosisAnswer(Answer):
 
     verdict: str
     causes: list[str]
+    explained_by: list[str]
     tied: bool
     value: float | None
     unit: str

@@ -69,6 +69,11 @@ class Diagnosis:
         return found or (("none",) if self.verdict in ("NORMAL", "FAST BUT POSSIBLE") else ())
 
     @property
+    def explained_by(self) -> tuple[str, ...]:
+        """Of the causes, those with which nothing is wrong: what explains a figure that only looks odd."""
+        return tuple(suspect.id for suspect in self.suspects if causes()[suspect.id].kind == "fine")
+
+    @property
     def possible(self) -> bool:
         """Whether a machine can have produced the figure, as counted."""
         return self.verdict not in ("IMPOSSIBLE",)

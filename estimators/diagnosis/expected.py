@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from estimators.cost.software import stacks
 from estimators.diagnosis.counts import Counts
 from estimators.diagnosis.question import DiagnosisQuestion, layout_of
-from estimators.errors import RequestError
+from estimators.errors import DoesNotFitError, RequestError
 from estimators.facts.percentile import Percentile, percentile
 from estimators.facts.registry import utilization_range
 from estimators.frozen import frozen, replace
@@ -53,6 +53,7 @@ class Expected:
         source: what it rests on, in a line.
         published_low: the rate at the slowest tenth of the published runs on the architecture, where `low` is that; None else.
         fits: whether the training's memory fits on the devices.
+        refused: why no step of the stated layout is predicted, where that is not its memory; empty else.
     """
 
     low: float
@@ -62,6 +63,7 @@ class Expected:
     source: str = ""
     published_low: float | None = None
     fits: bool = True
+    refused: str = ""
 
     @property
     def prediction(self) -> Prediction | None:
@@ -81,9 +83,12 @@ def expected_of(q: DiagnosisQuestion, counts: Counts | None) -> Expected | None:
         return _of_samples(q.hardware, q.peak_flop_per_s, counts)
     if not (q.num_devices and not why_not_predicted(q.model, q.item_tokens)):
         return _published(q, counts)
-    found = list(_predictions(q)) or list(_of_others(q))
+    refused: list[RequestError] = []
+    found = list(_predictions(q, refused)) or list(_of_others(q, refused))
     if not found:
-        return _published(q, counts, fits=False)
+        fits = not any(isinstance(error, DoesNotFitError) for error in refused)
+        published = _published(q, counts, fits=fits)
+        return replace(published, refused=str(refused[0])) if published and fits and refused else published
     lows, highs = zip(*(_ends(each) for each in found), strict=True)
     low, high = min(lows), max(highs)
     slowest = None if _is_decided(q) or q.method != FULL else _share_rate(q, counts, _slow_share(q))
@@ -119,34 +124,40 @@ def _softwares(q: DiagnosisQuestion) -> tuple[str, ...]:
     return USUAL
 
 
-def _predictions(q: DiagnosisQuestion) -> Iterator[Prediction]:
-    """A step for every software that the facts leave open, under the stated layout, else under the fastest that fits."""
+def _predictions(q: DiagnosisQuestion, refused: list[RequestError]) -> Iterator[Prediction]:
+    """A step for every software that the facts leave open, under the stated layout, else under the fastest that fits.
+
+    Args:
+        refused: is given why there is none of a software.
+    """
     assert q.model is not None
     assert q.hardware is not None
     if q.method != FULL:
-        yield from _of_software(q, "")
+        yield from _of_software(q, "", refused)
         if q.method.frozen_layers:  # how many layers are trained is not known: all of them is the most
-            yield from _of_software(q, "", replace(q.method, frozen_layers=0))
+            yield from _of_software(q, "", refused, replace(q.method, frozen_layers=0))
         return
     for stack_id in _softwares(q):
-        yield from _of_software(q, stack_id)
+        yield from _of_software(q, stack_id, refused)
 
 
-def _of_others(q: DiagnosisQuestion) -> Iterator[Prediction]:
+def _of_others(q: DiagnosisQuestion, refused: list[RequestError]) -> Iterator[Prediction]:
     """The same where the software that was named, as it is known here, does not run the stated layout."""
     if q.method == FULL and not q.stack_id:
         for stack_id in USUAL:
-            yield from _of_software(q, stack_id)
+            yield from _of_software(q, stack_id, refused)
 
 
-def _of_software(q: DiagnosisQuestion, stack_id: str, method: TrainingMethod | None = None) -> Iterator[Prediction]:
+def _of_software(
+    q: DiagnosisQuestion, stack_id: str, refused: list[RequestError], method: TrainingMethod | None = None
+) -> Iterator[Prediction]:
     try:
         job = job_of(q, stack_id)
         job = job if method is None else replace(job, method=method)
         if prediction := _stated(q, job) if _states_layout(q) else _planned(q, job):
             yield prediction
-    except RequestError:  # a software that does not run the layout, a model that it cannot be cut for
-        return
+    except RequestError as error:  # a software that does not run the layout, a model that it cannot be cut for
+        refused.append(error)
 
 
 def job_of(q: DiagnosisQuestion, stack_id: str = "", network_bytes_per_s: float | None = None) -> Job:
@@ -178,9 +189,10 @@ def _recipe(q: DiagnosisQuestion) -> str:
 
 
 def _states_layout(q: DiagnosisQuestion) -> bool:
-    """Whether any part of the layout is stated, or the framework shares data out before it cuts the model."""
+    """Whether any part of the layout is stated, or a framework that trains all weights shares data out before it cuts the model."""
     s = q.setting
-    return bool(q.layout_text() or s.dp is not None) and not (q.method != FULL and not s.micro_batch)
+    ways = (s.tp, s.pp, s.cp, s.ep, s.dp, s.zero, s.micro_batch)
+    return any(way is not None for way in ways) or (q.method == FULL and bool(q.layout_text()))
 
 
 def _stated(q: DiagnosisQuestion, job: Job) -> Prediction | None:

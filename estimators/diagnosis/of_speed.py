@@ -139,7 +139,7 @@ def beside_expected(e: Evidence) -> Judged | None:
     if x.holds(rate):
         passes = q.accumulation or 1
         if main.quantity == "step_time_s" and passes > 1:
-            evidence = f"a step is {passes} micro-batches: {format_ratio(passes)} times the time of one"
+            evidence = f"a step is {passes} micro-batches: {passes} times the time of one"
             return Judged(verdict="NORMAL", suspects=(Suspected(id="grad_accum_in_step", evidence=evidence, factor=passes),), reason=said)
         return Judged(verdict="NORMAL", reason=said)
     tried = slips(q, e.counts, main)

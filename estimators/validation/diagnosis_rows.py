@@ -6,7 +6,7 @@ The sentence of the `question` column is read for numbers with units alone, by t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from estimators.diagnosis.observed import Figure, Included, Observed, OtherRun, Quantity, Scope, Setting
@@ -235,9 +235,34 @@ def _first(pattern: re.Pattern[str], text: str) -> int | None:
     return next((_whole(group) for group in match.groups() if group), None) if match else None
 
 
+def not_known(record: Record) -> tuple[str, ...]:
+    """What a row names that means nothing here, and nothing else in it says: each with the column and the name."""
+    found = []
+    setting = _setting(record)
+    if not setting.config and setting.forward_flop_per_sample is None and not (setting.model and _is_known(model_named, setting.model)):
+        column = "registry_model" if record.text("registry_model") else "model"
+        found += [f"{column} {record.text(column)[:60]!r} is no model that is known here"] if record.text(column) else []
+    if not setting.hardware:
+        named = [column for column in DEVICE_COLUMNS if record.text(column)]
+        found += [f"{column} {record.text(column)[:60]!r} is no device that is known here" for column in named]
+    return tuple(found)
+
+
+def _is_known(read: Callable[[str], object], name: str) -> bool:
+    try:
+        read(name)
+    except RequestError:
+        return False
+    return True
+
+
+DEVICE_COLUMNS = ("hardware_id", "gpu")
+"""Where a row names its device, the exact name first."""
+
+
 def _hardware(record: Record) -> tuple[str, int | None]:
     """The id, or the name where there is none and it names one device; and how many, where the name says so."""
-    for name in (record.text("hardware_id"), record.text("gpu")):
+    for name in map(record.text, DEVICE_COLUMNS):
         try:
             if name:
                 taken = device_named(name)

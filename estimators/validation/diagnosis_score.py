@@ -9,7 +9,7 @@ from estimators.diagnosis.question import question_of
 from estimators.diagnosis.value import value_of
 from estimators.errors import RequestError
 from estimators.frozen import frozen
-from estimators.validation.diagnosis_rows import observed_of
+from estimators.validation.diagnosis_rows import not_known, observed_of
 from estimators.validation.table import LeftOutError, Record
 
 FIRST = 2
@@ -26,6 +26,7 @@ class Diagnosed:
     Attributes:
         diagnosis: None where the row cannot be read; `skipped_reason` says why.
         value, unit: in the row's unit, where it names one and the diagnosis has a figure in it.
+        not_known: names in the row that mean nothing here.
         by_sentence: whether the verdict needs the question's sentence: from the columns alone it is another.
     """
 
@@ -34,6 +35,7 @@ class Diagnosed:
     value: float | None = None
     unit: str = ""
     skipped_reason: str = ""
+    not_known: tuple[str, ...] = ()
     by_sentence: bool = False
 
     @property
@@ -85,7 +87,8 @@ def diagnosed(record: Record) -> Diagnosed:
     except (LeftOutError, RequestError) as error:
         return Diagnosed(record=record, diagnosis=None, skipped_reason=str(error))
     value, unit = value_of(found, record.text("right_unit"))
-    return Diagnosed(record=record, diagnosis=found, value=value, unit=unit, by_sentence=plain.verdict != found.verdict)
+    by_sentence = plain.verdict != found.verdict
+    return Diagnosed(record=record, diagnosis=found, value=value, unit=unit, not_known=not_known(record), by_sentence=by_sentence)
 
 
 @frozen

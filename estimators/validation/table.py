@@ -220,14 +220,17 @@ def read_table(path: str) -> list[Record]:
     """Every row of a table of a known kind, told by its columns. A line that is no row of it is a record that says why.
 
     Raises:
-        BadValueError: not there, not text, no known set of columns; one line.
+        BadValueError: not there, not text, no known set of columns, no row below them; one line.
     """
     try:
-        return list(_records(path, csv.reader(io.StringIO(text_file.read(path, errors="replace"), newline=""))))
+        found = list(_records(path, csv.reader(io.StringIO(text_file.read(path, errors="replace"), newline=""))))
     except OSError as error:
         raise BadValueError(f"cannot read {path!r}: {error.strerror}; expected a CSV file of measured rows") from None
     except csv.Error as error:
         raise BadValueError(f"{path!r} is no CSV text ({error}); expected a CSV file of measured rows") from None
+    if not found:
+        raise BadValueError(f"{os.path.basename(path)} has a header and no rows; expected measured rows below it")
+    return found
 
 
 def _records(path: str, lines: Iterator[Sequence[str]]) -> Iterator[Record]:

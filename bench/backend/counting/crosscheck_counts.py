@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.backend.counting import meta
-from bench.backend.counting.does_not_run import DOES_NOT_RUN, first_line
+from bench.backend.counting.does_not_run import DOES_NOT_RUN, first_line, raise_if_ours
 from bench.backend.counting.jit_trace import TensorsOnly
 from bench.backend.counting.module import passes
 from bench.backend.on_meta import autocast_by_the_cpu, on_meta
@@ -139,5 +139,6 @@ def _counted_pass(module: nn.Module, network: SampleNetwork, given: Mapping[str,
         with torch.enable_grad(), autocast_by_the_cpu():
             counted = passes(module, forward, (), dict(given), on_meta=True, backward=True, hides_nothing=True, roots_of=losses)
     except DOES_NOT_RUN as error:
+        raise_if_ours(error)
         return None, None, f"it does not run on meta: {first_line(error)}"
     return counted.forward_flop, counted.backward_flop, ""

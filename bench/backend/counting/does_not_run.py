@@ -7,7 +7,7 @@ from types import TracebackType
 DOES_NOT_RUN = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 """What a network raises on inputs that it was not made for."""
 
-_OF_CODE = (AttributeError, LookupError, AssertionError)
+_OF_CODE = (AttributeError, LookupError, AssertionError, TypeError)
 """Those of them that say that code is wrong, where it is ours."""
 
 _OURS = ("sixnd", "bench", "estimators", "reports")
@@ -16,8 +16,8 @@ _OURS = ("sixnd", "bench", "estimators", "reports")
 def raise_if_ours(error: Exception) -> None:
     """Raise an error whose place is in our own files: it is a fault of ours, and says nothing of the network.
 
-    What the network itself asked for, such as an operator of torch, is run in our frames under the name `func`; what that raises is the
-    network's.
+    What the network itself asked for, such as an operator of torch or a function that it was given with, is run in our frames under the
+    name `func`; what that raises is the network's, and so is what it says of its arguments.
     """
     if isinstance(error, _OF_CODE) and _is_in_our_files(error.__traceback__):
         raise error

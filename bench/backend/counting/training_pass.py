@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,7 +42,8 @@ def count_pass(
         copied = twin(model, recompute=recompute)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            return copied(*args, **kwargs) if function is None else function(copied, *args, **kwargs)
+            func = copied if function is None else partial(function, copied)
+            return func(*args, **kwargs)
 
         checkpoints = nullcontext() if recompute else without_recomputation()
         eager = torch.compiler.set_stance("force_eager")

@@ -20,6 +20,11 @@ NO_TIME = Missing(
     why="a checkpoint in the middle of a run has none",
     flag="include_num_input_tokens_seen=non_padding of TrainingArguments, or the state that is saved at the end",
 )
+UNREAD_TIME = Missing(
+    what="the time of the run",
+    why="as its train_runtime is no time",
+    flag="--wall-time TIME, what the whole run took",
+)
 CAUTIONS = (
     "samples, steps and tokens are the job's; the number of GPUs is in no field",
     "num_input_tokens_seen may count padding (all) or not (non_padding), and under tensor parallelism each token once per rank",
@@ -36,6 +41,7 @@ class TrainerState:
         self.tokens = Windows("tokens_per_s", "tokens between two logs of trainer_state.json")
         self.entries = self.evaluations = self.broken = 0
         self.runtime_s: float | None = None
+        self.runtime_unread = False
         self.runtime_digits = 0
         self.logged_tokens: float | None = None
         for name, value in pieces:
@@ -56,6 +62,7 @@ class TrainerState:
         step = number(value.get("step"))
         seen = number(value.get("num_input_tokens_seen")) or number(value.get("num_tokens"))
         runtime = number(value.get("train_runtime"))
+        self.runtime_unread |= "train_runtime" in value and not (runtime and runtime > 0)
         if runtime is not None and runtime > 0:
             self.runtime_s, self.runtime_digits = runtime, digits_of(value["train_runtime"])
             if seen is not None and step is not None and "train_loss" not in value:
@@ -76,7 +83,9 @@ class TrainerState:
             rate = seen / self.runtime_s
             figures.append(Figure(quantity="tokens_per_s", value=rate, source=how, digits=self.runtime_digits, includes=WHOLE_RUN))
         figures += [f for f in plain.figures if f.quantity != "tokens_per_s" and (windows is None or f.quantity == "step_time_s")]
-        missing = () if any(f.quantity == "tokens_per_s" for f in figures) else (COUNTS_TOKENS if figures else NO_TIME,)
+        missing = () if any(f.quantity == "tokens_per_s" for f in figures) else (self._missing(bool(figures)),)
+        if self.runtime_unread and seen and missing:
+            figures.append(Figure(quantity="tokens", value=seen, source="num_input_tokens_seen of trainer_state.json"))
         series = self.tokens.course.series()
         micro = self.top.get("train_batch_size")
         setting = Setting(software="transformers", micro_batch=int(micro) if micro and 1 <= micro < 2**31 else None)
@@ -94,6 +103,12 @@ class TrainerState:
             read=f"trainer_state.json, {self.entries:,} logs, {self.top.get('global_step', 0):,.0f} steps",
             notes=(*CAUTIONS[: 2 if seen else 1], *self._whole_run(windows is None and self.runtime_s is not None), *self._total_flos()),
         )
+
+    def _missing(self, has_figures: bool) -> Missing:
+        """What keeps the file from saying tokens per second."""
+        if self.runtime_unread:
+            return UNREAD_TIME
+        return COUNTS_TOKENS if has_figures else NO_TIME
 
     def _whole_run(self, is_whole: bool) -> tuple[str, ...]:
         return ("rates are of the whole run: first steps, evaluation and saving are in them",) if is_whole else ()

@@ -34,7 +34,7 @@ def cases_table(rows: Sequence[Diagnosed], score: DiagnosisScore) -> Table:
             Column(key="by_sentence", header="needs the sentence"),
         ]
     cells = [_row(row, labelled=labelled) for row in rows]
-    said = {"missing": "missing", "skipped": "not read, because"}
+    said = {"missing": "missing", "not_known": "not known", "skipped": "not read, because"}
     columns += [Column(key=key, header=header) for key, header in said.items() if any(row[key] for row in cells)]
     return Table(
         title=_title(rows, score),
@@ -71,6 +71,7 @@ def _row(row: Diagnosed, *, labelled: bool) -> dict[str, Value]:
         "value": row.value,
         "unit": row.unit,
         "missing": "; ".join(each.what for each in row.diagnosis.missing) if row.diagnosis and row.verdict == "UNKNOWN" else "",
+        "not_known": "; ".join(row.not_known),
         "skipped": row.skipped_reason,
     }
     if labelled:
@@ -159,6 +160,7 @@ def cases_screen(tables: Sequence[Table], *, asked: Sequence[Table] = ()) -> Scr
     if not score["rows"]:
         table = columns_kept(cases, "id", "verdict", "causes", "value", "unit", always=2)
         unread = [f"{row['id']} is not read: {row['skipped']}" for row in cases.rows if row.get("skipped")]
+        unread += [f"{row['id']}: {row['not_known']}" for row in cases.rows if row.get("not_known")]
         return Screen(answer=f"{cases.title}.", doubts=unread, table=table, is_list=True, failed=not cases.rows)
     wrong = [row for row in cases.rows if row.get("wrong")]
     kept = columns_kept(cases, "id", "verdict", "wrong", "right_verdict", "causes", "right_cause", always=3)

@@ -22,7 +22,8 @@ NUM_NEAREST = 3
 
 def diagnosis_tables(d: Diagnosis) -> list[Table]:
     """Suspects first, where there are any; then the figures, their checks, and published runs."""
-    tables = [suspects_table(d.suspects), rates_table(d), *([checks_table(d)] if d.checks else [])]
+    alone = len(d.explained_by) == len(d.suspects) > 0
+    tables = [suspects_table(d.suspects, header=EXPLAINS if alone else SUSPECT), rates_table(d), *([checks_table(d)] if d.checks else [])]
     tables += [parts_table(d)] if d.question.observed.step_parts_s else []
     tables += [nearest_table(d.percentile)] if d.percentile is not None else []
     head = Table(
@@ -65,6 +66,7 @@ def notes(d: Diagnosis) -> list[str]:
     missing = [f"missing: {each}" for each in d.missing]
     expected = [f"expected: {d.expected.source}" + _published_note(d)] if d.expected else []
     reason = [d.judged.reason] if d.judged.reason else []
+    expected += [not_predicted(d)] if d.expected and d.expected.refused else []
     return [*reason, *expected, *over_time(d), *as_printed(d), *skipped, *d.question.observed.notes, *missing]
 
 
@@ -92,6 +94,11 @@ def as_printed(d: Diagnosis) -> list[str]:
     ]
 
 
+def not_predicted(d: Diagnosis) -> str:
+    """Why the layout that was stated has no part in what is expected."""
+    return f"no step of the stated layout is predicted: {d.expected.refused}" if d.expected else ""
+
+
 def _published_note(d: Diagnosis) -> str:
     x = d.expected
     if x is None:
@@ -109,6 +116,7 @@ def facts(d: Diagnosis) -> dict[str, Any]:
     return {
         "verdict": d.verdict,
         "causes": list(d.cause_ids),
+        "explained_by": list(d.explained_by),
         "tied": d.judged.ties,
         "value": value,
         "unit": unit,
@@ -134,13 +142,17 @@ def facts(d: Diagnosis) -> dict[str, Any]:
     }
 
 
-def suspects_table(suspects: Sequence[Advice]) -> Table:
+SUSPECT, EXPLAINS = "suspect", "what explains it"
+"""What a cause is called: one from which something is wrong, and one with which nothing is."""
+
+
+def suspects_table(suspects: Sequence[Advice], *, header: str = SUSPECT) -> Table:
     """Advice, the likeliest first."""
     return Table(
         title="Suspects, the likeliest first",
         columns=[
             Column(key="rank", header="#", align="right"),
-            Column(key="cause", header="suspect"),
+            Column(key="cause", header=header),
             Column(key="what", header="what it is"),
             Column(key="evidence", header="evidence"),
             Column(key="worth", header="worth"),

@@ -11,7 +11,7 @@ from estimators.frozen import replace
 from estimators.units import format_int, format_ratio
 from reports.screen import Screen, columns_kept
 from reports.table import Table
-from reports.views.diagnosis.diagnosis import as_printed, nearest_table, over_time, peak_text, standing_text
+from reports.views.diagnosis.diagnosis import as_printed, nearest_table, not_predicted, over_time, peak_text, standing_text
 from reports.views.diagnosis.parts import parts_text
 
 SHOWN = 4
@@ -109,6 +109,7 @@ def _notes(d: Diagnosis) -> list[str]:
         found.append(f"Printed and wrong: {check.other} beside {check.reported}: {format_ratio(1 / check.ratio)} times what it is.")
     if d.expected is not None:
         found.append(f"expected: {d.expected.source}{_several(d)}.")
+        found += [f"{not_predicted(d)}."] if d.expected.refused else []
     found += [f"{each.number:,} {each.what} skipped{f': {each.why}' if each.why else ''}." for each in d.question.observed.skipped]
     found += [*d.question.observed.notes, *d.question.said]
     found += [f"missing: {each}" for each in d.missing]

@@ -32,7 +32,7 @@ class Beyond(nn.Module):
         return x.sum(7)
 
 
-@pytest.mark.parametrize("kind", [AttributeError, AssertionError, KeyError])
+@pytest.mark.parametrize("kind", [AttributeError, AssertionError, KeyError, TypeError])
 def test_what_a_network_raises_is_one_line(kind: type[Exception]) -> None:
     with pytest.raises(BadValueError, match="of its own"):
         module.count(Raising(kind), torch.zeros(2, 3), fvcore=False)
@@ -45,7 +45,15 @@ def test_what_an_operator_raises_in_our_frames_is_the_network_s() -> None:
         module.count(Beyond(), torch.zeros(2, 3), fvcore=False)
 
 
-@pytest.mark.parametrize("kind", [AttributeError, AssertionError, KeyError])
+def test_a_function_that_takes_other_arguments_is_the_network_s() -> None:
+    def step(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return model(x + y).sum()
+
+    with pytest.raises(UnavailableError, match="missing 1 required positional argument: 'y'"):
+        count_pass(nn.Linear(3, 3), (torch.zeros(2, 3),), {}, function=step)
+
+
+@pytest.mark.parametrize("kind", [AttributeError, AssertionError, KeyError, TypeError])
 def test_a_fault_in_a_formula_of_ours_is_raised(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     scope: dict[str, Any] = {"__name__": flop_formulas.__name__, "kind": kind}
     exec("def wrong(*args, **kwargs):\n    raise kind('a fault of ours')", scope)  # a function of that file

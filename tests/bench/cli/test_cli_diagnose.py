@@ -130,3 +130,30 @@ def test_a_cause_that_nothing_speaks_for_is_not_stated_as_known(capsys: pytest.C
     assert main(shlex.split(f"{RUN} --tokens-per-s 1e9 --per gpu")) == 1
     assert "IMPOSSIBLE, 1e+09 tokens/s per device" in (out := capsys.readouterr().out)
     assert ": perhaps the work of the whole run" in " ".join(out.split())
+
+
+def test_what_explains_a_figure_of_a_run_that_is_normal_is_no_suspect(capsys: pytest.CaptureFixture[str]) -> None:
+    """16 micro-batches make a step of 15 s: 2 x 16 x 8 sequences of 2,048 tokens, and nothing is wrong with it."""
+    words = f"{RUN} --seq-len 2048 --batch 2 --grad-accum 16 --step-time 15s --layout zero=3"
+    body = answered(capsys, words, 0)
+    assert (body["verdict"], body["explained_by"]) == ("NORMAL", ["grad_accum_in_step"])
+    assert main(shlex.split(words)) == 0
+    shown = capsys.readouterr().out
+    assert ("what explains it" in shown, "suspect" in shown) == (True, False)
+
+
+LORA = "diagnose llama-3.1-8b --hardware h100-sxm5-80gb --gpus 6 --seq-len 2048 --method lora --tokens-per-s 3000 --per gpu"
+
+
+@pytest.mark.parametrize("layout", ["tp=2", "pp=2", "zero=3"])
+def test_a_stated_layout_of_an_adapters_training_is_the_one_that_is_predicted(layout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    body = answered(capsys, f"{LORA} --layout {layout}", 1)
+    assert f"{layout}," in next(note for note in body["notes"] if note.startswith("expected: predicted"))
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_layout_that_cannot_be_cut_is_said_and_is_no_lack_of_memory(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(f"{LORA} --method {method} --layout tp=3")) in (0, 1)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no step of the stated layout is predicted: tp=3 does not divide 32 heads" in said
+    assert "does not fit" not in said

@@ -32,6 +32,8 @@ def body_of(words: str, capsys: pytest.CaptureFixture[str], *, code: int = 0) ->
         (f"{H100} --concurrency 9..3", "expected the fewest users first, such as 1..256"),
         (f"{H100} --concurrency 0..3", "expected a whole number from 1"),
         (f"{H100} --input none", "input 'none' is not a count"),
+        (f"{H100} --output x.html", "--output is the tokens of an answer here; write the result with --out x.html"),
+        (f"{H100} --output a/../x.json", "write the result with --out a/../x.json"),
         (f"{H100} --kv fp7", "a cache of 'fp7' is unknown; expected one of: bf16"),
         (f"{H100} --weights int3", "weights stored as 'int3' are unknown"),
         (f"{H100} --engine vlm", "unknown engine 'vlm'; did you mean 'vllm'?"),

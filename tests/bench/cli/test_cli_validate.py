@@ -229,3 +229,47 @@ def test_a_row_of_a_speed_that_cannot_be_read_is_named_with_its_reason_and_not_c
     out = capsys.readouterr().out
     assert out.startswith("1 of 2 rows diagnosed.")
     assert f"{rows[1]['id']} is not read: num_gpus is 'x'" in out
+
+
+def rows_of_speed(path: Path, *rows: dict[str, str]) -> str:
+    """A table of runs whose speed is asked about; what a row does not say is an H100's 3,000 tokens/s."""
+    usual = {"hardware_id": "h100-sxm5-80gb", "num_gpus": "1", "quantity": "tokens_per_s", "value": "3000", "unit": "tokens/s"}
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, DIAGNOSIS_COLUMNS)
+        writer.writeheader()
+        writer.writerows({name: (usual | row).get(name, "") for name in DIAGNOSIS_COLUMNS} for row in rows)
+    return str(path)
+
+
+def test_names_in_a_row_that_mean_nothing_are_said_with_their_column(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = (
+        {"id": "a", "registry_model": "no-such"},
+        {"id": "b", "model": "foo 9B", "hardware_id": "", "gpu": "X900"},
+        {"id": "c", "model": "GPT-2"},
+    )
+    path = rows_of_speed(tmp_path / "mine.csv", *rows)
+    said = [row.get("not_known") for row in answer(capsys, "--rows", path)["rows"]]
+    assert said == [
+        "registry_model 'no-such' is no model that is known here",
+        "model 'foo 9B' is no model that is known here; gpu 'X900' is no device that is known here",
+        "",
+    ]
+    assert main(["validate", "--rows", path]) == 0
+    assert f"a: {said[0]}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("task", [(), ("--task", "fit"), ("--task", "serve"), ("--task", "diagnose")])
+@pytest.mark.parametrize("columns", [DIAGNOSIS_COLUMNS, THROUGHPUT_COLUMNS])
+def test_a_table_without_a_row_is_said_to_be_one(
+    columns: tuple[str, ...], task: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(",".join(columns) + "\n", encoding="utf-8")
+    assert main(["validate", "--rows", str(path), *task]) == 2
+    assert capsys.readouterr().err == "error: mine.csv has a header and no rows; expected measured rows below it\n"
+
+
+def test_tables_that_are_scored_apart_are_not_dropped_in_silence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = rows_of_speed(tmp_path / "mine.csv", {"id": "a"})
+    assert main(["validate", "--rows", path, "--rows", shipped_tuning()]) == 2
+    assert "--rows has diagnosis tables beside others, which are scored apart" in capsys.readouterr().err

@@ -71,6 +71,7 @@ def is_of_the_run(observed: Observed | str, name: str) -> bool:
         return "\n" not in observed
     whole = observed_in(str(RUNS / name)).figures
     right = {(f.quantity, f.scope): f.value for f in whole} | {("step_time_s", "job"): 1.93, ("steps_per_s", "job"): 0.518135}
+    right |= {("tokens", "job"): 13107200.0}
     return all(f.value == pytest.approx(right[f.quantity, f.scope], rel=2e-3) for f in observed.figures)
 
 
@@ -241,3 +242,11 @@ def test_a_log_of_fifty_megabytes_takes_as_much_memory_as_a_small_one(tmp_path: 
             file.write(line.format(step) + noise)
     assert path.stat().st_size > 5e7
     assert peak_bytes(path) < 4_000_000
+
+
+def test_tokens_without_a_time_ask_for_the_time(tmp_path: Path) -> None:
+    """13,107,200 tokens are there: what makes no rate of them is train_runtime."""
+    found = read(tmp_path, "trainer_state.json", text_of("trainer_state.json").replace("193.0", "NaN"))
+    assert isinstance(found, Observed)
+    assert [(each.what, each.flag.split()[0]) for each in found.missing] == [("the time of the run", "--wall-time")]
+    assert [figure.value for figure in found.figures if figure.quantity == "tokens"] == [13107200]
