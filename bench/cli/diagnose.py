@@ -17,35 +17,24 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
 
 from bench.cli import arguments, names, sequences
 from bench.cli.output import Output
+from bench.cli.typed_figures import Given, flop_count, flop_rate, like, rate, time, utilization
 from estimators.cost.layout import LAYOUT_KEYS, MAX_DEVICES
 from estimators.diagnosis.answer import diagnose
 from estimators.diagnosis.decoding import bits_of
 from estimators.diagnosis.observed import Figure, Observed, OtherRun, Quantity, Scope, Setting
 from estimators.diagnosis.question import question_of
 from estimators.diagnosis.readers.formats import observed_in
-from estimators.diagnosis.words import significant
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.parsing import parse_count, parse_duration, parse_float, parse_flop_rate
+from estimators.parsing import parse_count
 from estimators.weight_formats import served_format
 from reports.views.diagnosis.diagnosis import diagnosis_tables
 from reports.views.diagnosis.screen import diagnosis_screen
 
-MAX_RATE = 10**15
-MAX_UTILIZATION = 10**4
 PER: dict[str, Scope] = {"gpu": "device", "device": "device", "job": "job", "total": "job", "request": "request"}
-
-
-@frozen
-class Given:
-    """A figure as it was typed: its value in base units, and its digits."""
-
-    value: float
-    digits: int
 
 
 @frozen
@@ -96,16 +85,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_figures(parser: argparse.ArgumentParser) -> None:
     figures = parser.add_argument_group("what was observed; the first that is given is asked about, the others must agree with it")
-    figures.add_argument("--tokens-per-s", type=_rate("tokens-per-s"), metavar="NUM", help="tokens per second; say of what with --per")
-    figures.add_argument("--samples-per-s", type=_rate("samples-per-s"), metavar="NUM", help="sequences, images or samples per second")
-    figures.add_argument("--requests-per-s", type=_rate("requests-per-s"), metavar="NUM", help="requests per second of a server")
-    figures.add_argument("--step-time", type=_time("step-time"), metavar="TIME", help="of one optimizer step, such as 1.9s or 562ms")
-    figures.add_argument("--wall-time", type=_time("wall-time"), metavar="TIME", help="of a whole run, with --tokens or --steps")
+    figures.add_argument("--tokens-per-s", type=rate("tokens-per-s"), metavar="NUM", help="tokens per second; say of what with --per")
+    figures.add_argument("--samples-per-s", type=rate("samples-per-s"), metavar="NUM", help="sequences, images or samples per second")
+    figures.add_argument("--requests-per-s", type=rate("requests-per-s"), metavar="NUM", help="requests per second of a server")
+    figures.add_argument("--step-time", type=time("step-time"), metavar="TIME", help="of one optimizer step, such as 1.9s or 562ms")
+    figures.add_argument("--wall-time", type=time("wall-time"), metavar="TIME", help="of a whole run, with --tokens or --steps")
     figures.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="counted in the whole run, such as 5.5B")
     figures.add_argument("--steps", type=arguments.count("steps"), metavar="NUM", help="optimizer steps of the whole run")
-    figures.add_argument("--mfu", type=_share, metavar="SHARE", help="as printed, such as 0.15 or 15%%; above 1 is taken, and judged")
+    figures.add_argument("--mfu", type=utilization, metavar="SHARE", help="as printed, such as 0.15 or 15%%; above 1 is taken, and judged")
     figures.add_argument(
-        "--tflops", "--flop-per-s", type=_flop_rate, dest="flop_per_s", metavar="NUM", help="TFLOP/s as printed, such as 168, or 0.168P"
+        "--tflops", "--flop-per-s", type=flop_rate, dest="flop_per_s", metavar="NUM", help="TFLOP/s as printed, such as 168, or 0.168P"
     )
     figures.add_argument("--per", choices=tuple(PER), help="what a rate is of: one gpu, or the whole job; a request of a server")
     other = parser.add_argument_group("another run to compare with")
@@ -132,7 +121,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--phase", choices=("train", "decode"), default="train", help="decode: tokens of a generation; train by default")
     run.add_argument("--weights", metavar="FORMAT", help="of a served model, such as bf16, int8, q4_k_m or awq")
     run.add_argument(
-        "--flop-per-sample", type=_flop_count, metavar="NUM", help="of the forward pass of a network that is not known here, such as 16.5G"
+        "--flop-per-sample", type=flop_count, metavar="NUM", help="of the forward pass of a network that is not known here, such as 16.5G"
     )
 
 
@@ -169,9 +158,8 @@ def observed_of(options: Options) -> Observed:
     main = figures[0]
     others: tuple[OtherRun, ...] = ()
     if options.against is not None:
-        other = Figure(
-            quantity=main.quantity, value=_again(options.against, main), scope=main.scope, digits=significant_of(options.against)
-        )
+        against = like(main.quantity, "against")(options.against)
+        other = Figure(quantity=main.quantity, value=against.value, scope=main.scope, digits=against.digits)
         others = (OtherRun(figure=other, num_devices=options.against_gpus, hardware=options.against_hardware or ""),)
     elif options.against_gpus is not None or options.against_hardware is not None:
         raise BadValueError("--against-gpus and --against-hardware are of --against; give it, in the unit of the run's own figure")
@@ -275,52 +263,3 @@ def with_layout(setting: Setting, text: str) -> Setting:
                 f"layout part {part[:60]!r}; expected KEY=NUMBER with one of: {', '.join(sorted(taken))}, or recompute=full"
             )
     return setting
-
-
-def significant_of(text: str) -> int:
-    """Significant digits of the number that a word begins with."""
-    number = text.strip().rstrip("%").rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/")
-    return significant(number) if number[:1].isdigit() else 0
-
-
-def _again(text: str, main: Figure) -> float:
-    """The value of --against, in the unit of the run's own figure. Raises BadValueError."""
-    if main.quantity in ("step_time_s", "wall_time_s"):
-        return _time("against")(text).value
-    if main.quantity == "mfu_fraction":
-        return _share(text).value
-    return _flop_rate(text).value if main.quantity == "flop_per_s" else _rate("against")(text).value
-
-
-def _rate(name: str) -> Callable[[str | float], Given]:
-    def read(given: str | float) -> Given:
-        text = str(given).strip().replace(",", "")
-        scale = {"k": 1e3, "m": 1e6}.get(text[-1:].casefold(), 1.0)
-        number = text[:-1] if scale != 1 else text
-        value = parse_float(number, name, minimum=0, maximum=MAX_RATE, exclusive_minimum=True) * scale
-        return Given(value=value, digits=significant_of(str(given)))
-
-    return read
-
-
-def _time(name: str) -> Callable[[str | float], Given]:
-    def read(given: str | float) -> Given:
-        bare = isinstance(given, (int, float)) or str(given).strip().replace(".", "", 1).isdigit()
-        if bare:
-            raise BadValueError(f"{name} {str(given)[:40]!r} has no unit; expected such as 1.9s, 562ms, 13.5h or 4d")
-        return Given(value=parse_duration(given, name), digits=significant_of(str(given)))
-
-    return read
-
-
-def _share(given: str | float) -> Given:
-    value = parse_float(given, "mfu", minimum=0, maximum=MAX_UTILIZATION, exclusive_minimum=True)
-    return Given(value=value, digits=significant_of(str(given)))
-
-
-def _flop_rate(given: str | float) -> Given:
-    return Given(value=parse_flop_rate(str(given), "tflops"), digits=significant_of(str(given)))
-
-
-def _flop_count(given: str | float) -> Given:
-    return Given(value=float(parse_count(given, "flop-per-sample")), digits=0)
