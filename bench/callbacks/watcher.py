@@ -15,6 +15,7 @@ from torch import nn
 from bench.backend import device as devices
 from bench.callbacks import kept_on_signal
 from bench.callbacks.batches import BatchSize, Size, given_size, size_of, told_size, unknown_size
+from bench.callbacks.between_steps import BetweenSteps
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.copies import CopiesWatchNothing
@@ -95,8 +96,7 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
         expect_options(out, every=every, accumulate=accumulate, dtype=dtype, optimizer=optimizer, inputs=inputs)
         device_name = device_of(model)
         self._accelerator, self._accumulate, self._guard = accelerator, accumulate, guard or Guard()
-        self._free_since_s, self._waiting, self._has_begun, self._is_kept = time.perf_counter(), False, False, False
-        self._left_s: float | None = None
+        self._between, self._has_begun, self._is_kept = BetweenSteps(), False, False
         self._writer: Writer | None = None
         options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings, "compiled": compiled, "steps": steps}
         self._begin_watching(model, device_name, Path(out), every, size, forward, **options)
@@ -154,7 +154,7 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
         """What held the training up is over: where no loader is watched, the wait for data counts from here."""
         if aside:
             self._log.enter()
-        self._free_since_s, self._waiting = time.perf_counter(), True
+        self._between.wait_from(time.perf_counter())
         self._state.flop_source.passes.resume()
 
     @event
@@ -164,7 +164,7 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
             self._log.leave()
         self._guard("energy_j", self._energy.close)
         self._state.flop_source.passes.hold()
-        self._waiting = False
+        self._between.is_waiting = False
 
     @property
     def state(self) -> RankState:
@@ -182,14 +182,11 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
         if not self._is_kept:
             self._has_begun = self._is_kept = True
             self._guard("signals", kept_on_signal.watch, self._keep)
-        if wait_s is None:
-            wait_s = came_s - self._free_since_s if self._waiting else 0.0
-        left_s, self._left_s = self._left_s, None
-        others_s = 0.0 if left_s is None else came_s - left_s - wait_s
+        wait_s, others_s = self._between.came(came_s, wait_s)
         if not (self._energy.is_open or self._context.is_open):  # the first step is short of the ceilings, which are no training
             self._guard("energy_j", self._energy.open)
         self._guard(FIGURE, self._state.begin_step)
-        self._log.begin(wait_s, others_s=others_s if others_s > 0.0 else 0.0, at=at)
+        self._log.begin(wait_s, others_s=others_s, at=at)
 
     @event
     def begin(
@@ -216,12 +213,12 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
 
     def _take_late(self) -> None:
         """Optimizers have stepped since the last batch was done: that was the end of its step."""
-        begun_s, free_since_s, waiting = time.perf_counter(), self._free_since_s, self._waiting
+        begun_s, free_since_s, is_waiting = time.perf_counter(), self._between.free_since_s, self._between.is_waiting
         if self._ends.was_before():
             self.end(last=True)
         if self._log.num_held:
             self._settle_held()
-        self._free_since_s, self._waiting = free_since_s + time.perf_counter() - begun_s, waiting
+        self._between.free_since_s, self._between.is_waiting = free_since_s + time.perf_counter() - begun_s, is_waiting
 
     def _settle_held(self) -> None:
         if self._ends.settle_held():
@@ -273,9 +270,9 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
         if self._writer is not None and time.monotonic() > self._writer.due_s:
             self._guard.attempt("saving the record", self._writer.autosave)
             free_s = time.perf_counter()
-        self._free_since_s, self._waiting = free_s, True
+        self._between.wait_from(free_s)
         if last:
-            self._left_s = free_s - (begun_s - ended_s)
+            self._between.left(free_s - (begun_s - ended_s))
         return last
 
     @event
@@ -298,9 +295,8 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
         begun_s, figures = time.perf_counter(), self._console.figures()
         took_s = time.perf_counter() - begun_s
         self._state.observer_s += took_s
-        if not self._log.is_open:  # between two steps: neither a wait for data nor a time of others
-            self._free_since_s += took_s
-            self._left_s = self._left_s and self._left_s + took_s
+        if not self._log.is_open:
+            self._between.leave_out(took_s)
         return figures
 
     def begin_anew(self, watch: Watch, why: str) -> None:
@@ -341,10 +337,8 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
         else:
             self.drop()
         self._guard.attempt("removing the hooks", self._state.leave)
-        if self._left_s is not None:
-            self._log.others(max(0.0, time.perf_counter() - self._left_s))
-            self._left_s = None
+        self._log.others(self._between.of_others(time.perf_counter()))
         self._guard("step times", self._log.settle, last=True, wait=status == "complete")
         self._guard("energy_j", self._energy.close)
-        self._waiting = False
+        self._between.is_waiting = False
         return self._writer.write(status, reason)
