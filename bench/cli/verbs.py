@@ -39,12 +39,17 @@ GROUPS: dict[str, dict[str, str]] = {
     "Look up": {
         "show": "a model's operations, parameters and FLOP, row by row",
         "list": "the names that the other verbs take: models, hardware, ...",
-        "completion": "words that a shell completes: bash, zsh, fish",
+    },
+    "For a shell": {
+        "completion": "words that it completes: bash, zsh, fish",
         "man": "the manual page, for `man`",
     },
 }
 """What somebody comes with -> verb -> one line of help. A verb's module is named like it, with `_` for `-`, and one
 behind a word that is Python's."""
+
+IN_ONE_LINE = "For a shell"
+"""The group of what is asked once, whose verbs share a line of the help: all of it is one screen."""
 
 VERBS: dict[str, str] = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
 """Verb -> one line of help."""
@@ -90,10 +95,16 @@ def _shown(action: argparse.Action) -> str:
 
 def help_text() -> str:
     """What the program prints without a verb, and `--help`."""
-    groups = ["\n".join([f"{title}:", *(f"  {verb:<18}{line}" for verb, line in verbs.items())]) for title, verbs in GROUPS.items()]
+    groups = [_group(title, verbs) for title, verbs in GROUPS.items()]
     examples = "\n".join(f"  {NAME} {example}" for example in EXAMPLES)
     return (
         f"usage: {NAME} VERB [options]: what deep-learning models cost; a verb's options: help VERB\n"
         + "\n".join(groups)
         + f"\nExamples (exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong):\n{examples}"
     )
+
+
+def _group(title: str, verbs: dict[str, str]) -> str:
+    if title == IN_ONE_LINE:
+        return f"{title}: {', '.join(f'{verb} ({line})' for verb, line in verbs.items())}"
+    return "\n".join([f"{title}:", *(f"  {verb:<18}{line}" for verb, line in verbs.items())])

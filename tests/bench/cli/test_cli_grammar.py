@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +115,8 @@ class TestHelp:
         assert main([]) == 0
         out, err = capsys.readouterr()
         assert not err
-        assert [line for line in out.splitlines() if line.rstrip(":") in GROUPS] == [f"{title}:" for title in GROUPS]
+        assert [title for line in out.splitlines() if (title := line.partition(":")[0]) in GROUPS] == [*GROUPS]
+        assert [verb for verb in VERBS if not re.search(rf"(^ +|: |, ){verb} ", out, re.MULTILINE)] == []
         assert len(EXAMPLES) == 2
         assert len(out.splitlines()) <= 30
         assert max(map(len, out.splitlines())) <= 100
