@@ -174,7 +174,7 @@ def _by_operation(options: Options) -> list[Table]:
 def _generation(options: Options) -> list[Table]:
     """What a diffusion pipeline does to make an image. Raises BadValueError for any other model, and for guidance of no steps."""
     from bench.cli.pipelines import pipeline_of
-    from estimators.facts.pipelines import is_pipeline, published_params
+    from estimators.facts.pipelines import known_params
     from reports.views.counting.generation import generation_table
 
     pipeline = pipeline_of(options.model, options.config, options.image, options.frames)
@@ -185,11 +185,11 @@ def _generation(options: Options) -> list[Table]:
         )
     if options.denoising_steps is None:
         raise BadValueError("--guidance is of the steps that make an image: add --denoising-steps NUM, such as 30")
-    counts = published_params(pipeline.name) if options.model and is_pipeline(options.model) else {}
-    published = sum(counts.values()) if len(counts) == len(pipeline.encoders) + 2 else None
+    by, counts = known_params(pipeline.name) if options.model else ("", {})
+    known = (by, sum(counts.values())) if len(counts) == pipeline.num_parts else None
     steps = options.denoising_steps
     runs = pipeline.generation(steps, guidance=options.guidance, dtype=options.dtype)
-    return [generation_table(pipeline, runs, batch=options.batch, steps=steps, guidance=options.guidance, published=published)]
+    return [generation_table(pipeline, runs, batch=options.batch, steps=steps, guidance=options.guidance, known=known)]
 
 
 def _flop_by_phase(answer: PhasesAnswer) -> dict[str, int]:

@@ -1,7 +1,11 @@
-"""Denoisers whose layers attend to the patches of a latent, then to a text, steered by one set of scales for all layers (PixArt, Wan)."""
+"""Denoisers whose layers attend to the patches of a latent, then to a text, steered by one set of scales for all layers (PixArt, Wan).
+
+Wan's from image to video attend to vectors of that image as well, with keys and values of their own and the queries of the text's.
+"""
 
 from __future__ import annotations
 
+from estimators.architectures.attention_rows import attention_products
 from estimators.architectures.denoisers import PatchTransformer
 from estimators.architectures.maps import attention_over, two_linear
 from estimators.architectures.rows import elementwise, linear, norm, parameters
@@ -22,6 +26,9 @@ class CrossTransformer(PatchTransformer):
         norms_queries: whether queries and keys are normed, all heads together.
         norms_before_text: whether a norm with gain and bias stands before the attention to the text.
         size_width: of the embeddings of the image's height, width and aspect ratio, side by side as wide as D; 0 for none.
+        image_width, image_tokens: of the vectors of an image that each layer attends to beside the text; 0 for none.
+        image_positions: rows of a table of positions for those vectors; 0 for none.
+        steps_by_patch: whether each patch has a time step of its own (Wan 2.2's 5B, whose first frame may be given).
 
     Source: Chen et al. 2023, PixArt-α (arXiv 2310.00426), section 2.3, adaLN-single; Wan Team 2025, Wan (arXiv 2503.20314).
     """
@@ -35,6 +42,15 @@ class CrossTransformer(PatchTransformer):
     norms_queries: bool = False
     norms_before_text: bool = False
     size_width: int = 0
+    image_width: int = 0
+    image_tokens: int = 0
+    image_positions: int = 0
+    steps_by_patch: bool = False
+
+    @property
+    def begins_with_image(self) -> bool:
+        """Whether it reads the latent of a video's beginning beside the one that it takes noise off."""
+        return bool(self.frames) and self.latent_channels > self.out_channels
 
     @property
     def t5_tokens(self) -> int:
@@ -46,15 +62,52 @@ class CrossTransformer(PatchTransformer):
         self.demand(workload)
         w, d = replace(workload, sample=None), self.width
         here = replace(w, seq_len=self.num_patches)
-        table = [self.patches_in(w), *two_linear(w, "time", (self.frequencies, d, d))]
+        timed = replace(w, batch=w.batch * (self.num_patches if self.steps_by_patch else 1))
+        table = [self.patches_in(w), *two_linear(timed, "time", (self.frequencies, d, d))]
         if self.size_width:
             widths = (self.frequencies, self.size_width, self.size_width)
             table += [*two_linear(w, "size", widths, times=2), *two_linear(w, "aspect", widths)]
-        table.append(linear(w, "time", "projection", "mlp", cut="whole", label="scales", d_in=d, d_out=6 * d, bias=True, rows=w.batch))
+        table.append(linear(w, "time", "projection", "mlp", cut="whole", label="scales", d_in=d, d_out=6 * d, bias=True, rows=timed.batch))
         if self.projects_text:
             table += two_linear(replace(w, batch=w.batch * self.text_tokens), "text", (self.text_width, d, d))
+        if self.image_width:
+            table += self._image(w)
         table += self._layers(w, here)
         return (*table, parameters(w, "out", "scales", "norm", num=2 * d), *self.patches_out(here))
+
+    def _image(self, w: Workload) -> list[Op]:
+        """What makes the vectors of an image as wide as D."""
+        seen, width = replace(w, seq_len=self.image_tokens), self.image_width
+        return [
+            *([parameters(w, "image", "positions", "embedding", num=self.image_positions * width)] if self.image_positions else []),
+            norm(seen, "image", cut="whole", label="norm_in", width=width, bias=True),
+            *two_linear(replace(w, batch=w.batch * self.image_tokens), "image", (width, width, self.width), data=False),
+            norm(seen, "image", cut="whole", label="norm_out", width=self.width, bias=True),
+        ]
+
+    def _image_attention(self, w: Workload, here: Workload) -> list[Op]:
+        """Keys and values of an image in every layer, and their products with the queries that the text's have."""
+        part, d, n, seen = "layer.image_attention", self.width, self.layers, replace(w, seq_len=self.image_tokens)
+        scores, context = attention_products(
+            here,
+            part,
+            heads=self.heads,
+            qk_width=d // self.heads,
+            v_width=d // self.heads,
+            cache_elements_per_token=0,
+            cache_heads=self.heads,
+            causal=False,
+            keys=self.image_tokens,
+            count=n,
+        )
+        return [
+            linear(seen, part, "key", "attention", cut="columns", d_in=d, d_out=d, bias=True, count=n, recomputed=True),
+            linear(seen, part, "value", "attention", cut="columns", d_in=d, d_out=d, bias=True, count=n, recomputed=True),
+            norm(seen, part, cut="whole", label="key_norm", width=d, bias=False, count=n),
+            replace(scores, reads=("layer.cross_attention.query", f"{part}.key")),
+            context,
+            elementwise(here, part, cut="whole", label="sum", width=d, reads=2, count=n, saved=False),
+        ]
 
     def _layers(self, w: Workload, here: Workload) -> list[Op]:
         d, n, text = self.width, self.layers, replace(w, seq_len=self.text_tokens)
@@ -78,12 +131,15 @@ class CrossTransformer(PatchTransformer):
             bias=self.attention_bias,
             source=seen,
             source_grad=self.projects_text,
+            beside=("layer.image_attention.context",) if self.image_width else (),
         )
         if self.norms_queries:
             table += [
                 norm(here, "layer.cross_attention", cut="whole", label="query_norm", width=d, bias=False, count=n),
                 norm(text, "layer.cross_attention", cut="whole", label="key_norm", width=d, bias=False, count=n),
             ]
+        if self.image_width:
+            table += self._image_attention(w, here)
         return [
             *table,
             linear(here, "layer.mlp", "up", "mlp", cut="columns", d_in=d, d_out=self.inner, bias=True, count=n, recomputed=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Self
 
+from estimators.architectures.latents import USUAL, Compression
 from estimators.architectures.maps import (
     Map,
     MapTransformer,
@@ -21,37 +22,6 @@ from estimators.frozen import frozen, replace
 from estimators.samples import Clip, Image
 from estimators.spec import Model, Op, Source, Workload
 
-LATENT = 8
-"""Pixels along a side that make one position of a latent, of Stable Diffusion's and DiT's autoencoders.
-
-Source: Rombach et al. 2022 (arXiv 2112.10752), section 4.1: f = 8.
-"""
-
-LATENT_FRAMES = 4
-"""Frames behind the first that make one frame of a latent, of Wan's autoencoder.
-
-Source: Wan Team 2025 (arXiv 2503.20314): 4 x 8 x 8, the first frame by itself.
-"""
-
-
-def whole_frames(frames: int) -> int:
-    """The frames that a latent stands for, where so many are asked: the first one and whole fours, as diffusers' WanPipeline rounds.
-
-    >>> whole_frames(80), whole_frames(81)
-    (81, 81)
-    """
-    return frames // LATENT_FRAMES * LATENT_FRAMES + 1 if frames % LATENT_FRAMES != 1 else frames
-
-
-def frames_of_latent(frames: int) -> int:
-    """Frames of the latent of a video.
-
-    >>> frames_of_latent(81)
-    21
-    """
-    return 1 + (frames - 1) // LATENT_FRAMES
-
-
 FREQUENCIES = 256
 """Sines and cosines that embed a time step, of DiT and what came after it."""
 
@@ -64,6 +34,7 @@ class Denoiser(Model):
         runs: the class of diffusers that this is counted as.
         image: whose latent it is, in pixels.
         frames: of the video whose latent it is; 0 for an image.
+        compression: what one position of that latent stands for.
     """
 
     name: str
@@ -71,6 +42,7 @@ class Denoiser(Model):
     runs: str
     image: Image
     frames: int = 0
+    compression: Compression = USUAL
 
     @property
     def sample(self) -> Image | Clip:
@@ -80,23 +52,28 @@ class Denoiser(Model):
     @property
     def latent_frames(self) -> int:
         """Frames of the latent; 1 of an image."""
-        return frames_of_latent(self.frames) if self.frames else 1
+        return self.compression.frames_of(self.frames) if self.frames else 1
 
     def lasting(self, frames: int) -> Self:
         """The same on videos of so many frames, give or take what fills a latent. Raises BadValueError where it makes images."""
         if not self.frames:
             raise BadValueError(f"{frames:,} frames: {self.name} makes images, not videos; leave --video out")
-        return replace(self, frames=whole_frames(frames))
+        return replace(self, frames=self.compression.whole_frames(frames))
 
     @property
     def latent(self) -> Map:
         """Positions of the latent in height and width."""
-        return self.image.height // LATENT, self.image.width // LATENT
+        return self.compression.map_of(self.image)
 
     @property
     def one_pass(self) -> str:
         """Why guidance takes no second pass of a step; empty where it does."""
         return ""
+
+    @property
+    def begins_with_image(self) -> bool:
+        """Whether it reads the latent of a video's beginning beside the one that it takes noise off."""
+        return False
 
     @property
     def t5_tokens(self) -> int:
@@ -139,10 +116,10 @@ class UNet(Denoiser):
 
     def sized(self, image: Image) -> UNet:
         """The same on images of another size. Raises BadValueError where a level has no whole map."""
-        sized, most = replace(self, image=image), 2 ** (len(self.channels) - 1)
-        if image.height % (LATENT * most) or image.width % (LATENT * most):
-            raise BadValueError(f"{image}: {self.name} halves its latents; give sides that {LATENT * most} divides")
-        return sized
+        whole = self.compression.side * 2 ** (len(self.channels) - 1)
+        if image.height % whole or image.width % whole:
+            raise BadValueError(f"{image}: {self.name} halves its latents; give sides that {whole} divides")
+        return replace(self, image=image)
 
     def _transformer(self, level: int) -> MapTransformer | None:
         if not self.layers[level]:
@@ -235,9 +212,10 @@ class PatchTransformer(Denoiser):
 
     def sized(self, image: Image) -> Self:
         """The same on images of another size. Raises BadValueError for one without whole patches, or of more than it has positions for."""
-        if image.height % (LATENT * self.patch) or image.width % (LATENT * self.patch):
-            raise BadValueError(f"{image}: {self.name} reads patches of {LATENT * self.patch} pixels; give sides that this divides")
-        longest = self.most_patches * LATENT * self.patch
+        whole = self.compression.side * self.patch
+        if image.height % whole or image.width % whole:
+            raise BadValueError(f"{image}: {self.name} reads patches of {whole} pixels; give sides that this divides")
+        longest = self.most_patches * whole
         if longest and max(image.height, image.width) > longest:
             raise BadValueError(f"{image}: {self.name} has positions for sides of up to {longest:,} pixels")
         return replace(self, image=image)

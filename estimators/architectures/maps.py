@@ -152,6 +152,7 @@ def attention_over(
     source: tuple[int, int] | None = None,
     source_grad: bool = False,
     bias: bool = False,
+    beside: tuple[str, ...] = (),
 ) -> list[Op]:
     """Rows of attention whose queries are a map's positions; its output has a bias.
 
@@ -159,6 +160,7 @@ def attention_over(
         source: width and tokens of another sequence that is read; None for the map itself.
         source_grad: whether that sequence needs a gradient; else it is data.
         bias: whether queries, keys and values have one.
+        beside: rows whose results are added to its own before its output reads them.
     """
     table = [linear(here, prefix, "query", "attention", cut="columns", d_in=width, d_out=width, bias=bias, count=count, recomputed=True)]
     for role in ("key", "value"):
@@ -192,7 +194,7 @@ def attention_over(
         count=count,
     )
     out = linear(here, prefix, "output", "attention", cut="rows", d_in=width, d_out=width, bias=True, count=count, recomputed=True)
-    return [*table, replace(out, reads=(f"{prefix}.context",))]
+    return [*table, replace(out, reads=(f"{prefix}.context", *beside))]
 
 
 def two_linear(w: Workload, part: str, widths: tuple[int, int, int], *, data: bool = True, times: int = 1) -> list[Op]:

@@ -1,4 +1,4 @@
-"""A diffusion pipeline: text encoders, a denoiser that runs many times, and the autoencoder behind it."""
+"""A diffusion pipeline: encoders, a denoiser that runs many times or two that share the steps, and the autoencoder behind it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from estimators.architectures.autoencoder import Autoencoder
 from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder import Encoder
 from estimators.architectures.video_autoencoder import VideoAutoencoder
+from estimators.architectures.vision import VisionTransformer
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.samples import Image
@@ -33,6 +34,38 @@ class Run:
     workload: Workload
 
 
+STEPS_OF_TRAINING = 1000
+"""Levels of noise that a denoiser was trained at, from 999 down to 0 (num_train_timesteps of diffusers' schedulers)."""
+
+
+@frozen
+class Handover:
+    """At which step a second denoiser takes over.
+
+    Attributes:
+        boundary: share of the levels of noise below which it does.
+        shift: of the schedule, by which it has more steps at much noise than at little.
+
+    Source: Wan-Video/Wan2.2: `boundary` and `sample_shift` of wan/configs; diffusers' WanPipeline and UniPCMultistepScheduler.
+    """
+
+    boundary: float
+    shift: float
+
+    def early(self, steps: int) -> int:
+        """Steps of so many that the first denoiser runs: those whose level of noise is not below the boundary.
+
+        Noise falls from 1 to 1 / STEPS_OF_TRAINING in `steps` equal parts; a level u of it becomes s u / (1 + (s - 1) u).
+
+        >>> Handover(boundary=0.875, shift=12.0).early(40)
+        26
+        """
+        part = (1 - 1 / STEPS_OF_TRAINING) / steps
+        levels = (1 - step * part for step in range(steps))
+        shifted = (self.shift * u / (1 + (self.shift - 1) * u) for u in levels)
+        return sum(min(int(STEPS_OF_TRAINING * s), STEPS_OF_TRAINING - 1) >= STEPS_OF_TRAINING * self.boundary for s in shifted)
+
+
 @frozen
 class Pipeline:
     """What makes an image or a video of a text, or an image of a class.
@@ -40,6 +73,8 @@ class Pipeline:
     Attributes:
         image: that it was made for.
         encoders: of the text; none for a model that is steered by a class.
+        image_encoder: of the image that a video begins with; None for none.
+        late: the denoiser that takes over when the noise is low, and `handover` when; None for one denoiser alone.
     """
 
     name: str
@@ -47,6 +82,19 @@ class Pipeline:
     denoiser: Denoiser
     autoencoder: Autoencoder | VideoAutoencoder
     encoders: tuple[Encoder, ...] = ()
+    image_encoder: VisionTransformer | None = None
+    late: Denoiser | None = None
+    handover: Handover | None = None
+
+    @property
+    def denoisers(self) -> tuple[Denoiser, ...]:
+        """One, or the one for much noise and the one for little."""
+        return (self.denoiser,) if self.late is None else (self.denoiser, self.late)
+
+    @property
+    def num_parts(self) -> int:
+        """Networks that it is made of, the autoencoder as one."""
+        return len(self.encoders) + len(self.denoisers) + 1 + (self.image_encoder is not None)
 
     @property
     def image(self) -> Image:
@@ -55,11 +103,11 @@ class Pipeline:
 
     def sized(self, image: Image) -> Pipeline:
         """The same on images of another size. Raises BadValueError for one that its denoiser does not read."""
-        return replace(self, denoiser=self.denoiser.sized(image))
+        return replace(self, denoiser=self.denoiser.sized(image), late=self.late and self.late.sized(image))
 
     def lasting(self, frames: int) -> Pipeline:
         """The same on videos of so many frames. Raises BadValueError where it makes images."""
-        return replace(self, denoiser=self.denoiser.lasting(frames))
+        return replace(self, denoiser=self.denoiser.lasting(frames), late=self.late and self.late.lasting(frames))
 
     def generation(self, steps: int, *, guidance: bool, dtype: str = "bf16") -> tuple[Run, ...]:
         """What runs to make one image, or one video.
@@ -85,14 +133,25 @@ class Pipeline:
             )
             for index, encoder in enumerate(self.encoders, start=1)
         ]
-        decoder = self.autoencoder.decoder.sized(self.image)
-        if isinstance(decoder, VideoAutoencoder):
-            decoder = decoder.lasting(self.denoiser.frames)
+        if self.image_encoder is not None:
+            runs.append(Run(part="image encoder", model=self.image_encoder, times=1, workload=once))
+        autoencoder = self.autoencoder.sized(self.image)
+        if isinstance(autoencoder, VideoAutoencoder):
+            autoencoder = autoencoder.lasting(self.denoiser.frames)
+        if self.denoiser.begins_with_image:
+            runs.append(Run(part="video encoder", model=autoencoder.encoder, times=1, workload=once))
         return (
             *runs,
-            Run(part="denoiser", model=self.denoiser, times=steps * twice, workload=once),
-            Run(part="decoder", model=decoder, times=1, workload=once),
+            *(Run(part=part, model=model, times=count * twice, workload=once) for part, model, count in self._steps(steps)),
+            Run(part="decoder", model=autoencoder.decoder, times=1, workload=once),
         )
+
+    def _steps(self, steps: int) -> list[tuple[str, Denoiser, int]]:
+        """What each denoiser is called, and how many of the steps it takes."""
+        if self.late is None or self.handover is None:
+            return [("denoiser", self.denoiser, steps)]
+        early = self.handover.early(steps)
+        return [("denoiser, high noise", self.denoiser, early), ("denoiser, low noise", self.late, steps - early)]
 
     def _tokens_of(self, encoder: Encoder) -> int:
         """To which a prompt is padded: rows of a table of positions, else what the denoiser reads."""

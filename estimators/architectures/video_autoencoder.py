@@ -1,8 +1,12 @@
-"""The autoencoder between videos and latents of Wan (AutoencoderKLWan): filters over frames as well, the first frame by itself."""
+"""The autoencoder between videos and latents of Wan (AutoencoderKLWan): filters over frames as well, the first frame by itself.
+
+Wan 2.2's 5B has one of its own, which reads squares of pixels as channels, and adds what a level reads, averaged or repeated, to what it
+makes.
+"""
 
 from __future__ import annotations
 
-from estimators.architectures.denoisers import frames_of_latent, whole_frames
+from estimators.architectures.latents import Compression
 from estimators.architectures.maps import Map, attention_over, filter_rows, on_map
 from estimators.architectures.rows import elementwise, norm
 from estimators.errors import BadValueError
@@ -29,6 +33,8 @@ class VideoAutoencoder(Model):
         blocks: residual blocks of a level of the encoder; the decoder has one more.
         halves_time: of each level but the last, whether frames are halved behind it.
         latent_channels: of the latent; read_channels and made_channels: of the video.
+        square: side in pixels of what is folded into those channels; 1 for a pixel.
+        residual: whether what a level reads is added to what it makes; then no level of the decoder halves its channels.
         encodes, decodes: whether a step runs the encoder, and the decoder; each half that does not run holds no parameters here.
 
     Source: Wan Team 2025, Wan (arXiv 2503.20314), as diffusers builds it.
@@ -46,6 +52,8 @@ class VideoAutoencoder(Model):
     latent_channels: int
     read_channels: int
     made_channels: int
+    square: int = 1
+    residual: bool = False
     encodes: bool = True
     decodes: bool = True
 
@@ -54,16 +62,26 @@ class VideoAutoencoder(Model):
         """The video."""
         return Clip(image=self.image, frames=self.frames)
 
+    @property
+    def compression(self) -> Compression:
+        """What one position of its latent stands for."""
+        return Compression(side=self.square * 2 ** len(self.halves_time), frames=2 ** sum(self.halves_time))
+
     def sized(self, image: Image) -> VideoAutoencoder:
         """The same on frames of another size. Raises BadValueError where a level has no whole map."""
-        least = 2 ** len(self.halves_time)
+        least = self.compression.side
         if image.height % least or image.width % least:
             raise BadValueError(f"{image}: {self.name} halves its maps; give sides that {least} divides")
         return replace(self, image=image)
 
     def lasting(self, frames: int) -> VideoAutoencoder:
         """The same on videos of so many frames, give or take what fills a latent."""
-        return replace(self, frames=whole_frames(frames))
+        return replace(self, frames=self.compression.whole_frames(frames))
+
+    @property
+    def encoder(self) -> VideoAutoencoder:
+        """That half."""
+        return replace(self, decodes=False)
 
     @property
     def decoder(self) -> VideoAutoencoder:
@@ -79,7 +97,8 @@ class VideoAutoencoder(Model):
         return (*(self._encoder(w) if self.encodes else []), *(self._decoder(w) if self.decodes else []))
 
     def _encoder(self, w: Workload) -> list[Op]:
-        size, z, below = (self.frames, self.image.height, self.image.width), self.latent_channels, self.channels[0]
+        sides = self.image.height // self.square, self.image.width // self.square
+        size, z, below = (self.frames, *sides), self.latent_channels, self.channels[0]
         table = filter_rows(w, "encoder.in", "conv", size, (self.read_channels, below), taps=CUBE, data=True)
         for level, channels in enumerate(self.channels[1:]):
             for index in range(self.blocks):
@@ -94,13 +113,14 @@ class VideoAutoencoder(Model):
                     read = (size[0] - 1, *size[1:])
                     table += filter_rows(w, f"encoder.{level}", "halve_time", read, (channels, channels), taps=LINE, after=fewer)
                     size = (1 + fewer[0], *size[1:])
+            table += self._sum(w, f"encoder.{level}", size, below)
         table += _middle(w, "encoder.middle", size, below)
         table += _edge(w, "encoder.out", size, (below, 2 * z))
         return table + filter_rows(w, "encoder.out", "latent", size, (2 * z, 2 * z), taps=1)
 
     def _decoder(self, w: Workload) -> list[Op]:
-        least, z, coarsest = 2 ** len(self.halves_time), self.latent_channels, self.decoder_channels[-1]
-        size: Map = (frames_of_latent(self.frames), self.image.height // least, self.image.width // least)
+        z, coarsest = self.latent_channels, self.decoder_channels[-1]
+        size: Map = (self.compression.frames_of(self.frames), *self.compression.map_of(self.image))
         table = filter_rows(w, "decoder.in", "latent", size, (z, z), taps=1, data=not self.encodes)
         table += filter_rows(w, "decoder.in", "conv", size, (z, coarsest), taps=CUBE)
         table += _middle(w, "decoder.middle", size, coarsest)
@@ -115,9 +135,16 @@ class VideoAutoencoder(Model):
                     later = (size[0] - 1, *size[1:])
                     table += filter_rows(w, f"decoder.{level}", "double_time", later, (channels, 2 * channels), taps=LINE)
                     size = (1 + 2 * later[0], *size[1:])
-                size, below = (size[0], size[1] * 2, size[2] * 2), channels // 2
+                size, below = (size[0], size[1] * 2, size[2] * 2), channels if self.residual else channels // 2
                 table += filter_rows(w, f"decoder.{level}", "double", size, (channels, below))
+                table += self._sum(w, f"decoder.{level}", size, below)
         return table + _edge(w, "decoder.out", size, (below, self.made_channels))
+
+    def _sum(self, w: Workload, part: str, size: Map, channels: int) -> list[Op]:
+        """What a level read, averaged or repeated to the size of what it made, added to that."""
+        if not self.residual:
+            return []
+        return [elementwise(on_map(w, size), part, "residual", cut="whole", width=channels, reads=2, saved=False)]
 
 
 def _norm(w: Workload, part: str, label: str, size: Map, channels: int) -> Op:

@@ -13,8 +13,9 @@ from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder import Encoder
 from estimators.architectures.fields import Fields
 from estimators.architectures.from_config import model_from_config, read_config
-from estimators.architectures.pipeline import Pipeline
+from estimators.architectures.pipeline import Handover, Pipeline
 from estimators.architectures.video_autoencoder import VideoAutoencoder
+from estimators.architectures.vision import VisionTransformer
 from estimators.errors import BadConfigError, NoOpTableError
 from estimators.facts import data
 from estimators.spec import Source
@@ -23,8 +24,8 @@ INDEX = "model_index.json"
 DENOISERS, AUTOENCODER, ENCODERS = ("unet", "transformer"), "vae", ("text_encoder", "text_encoder_2", "text_encoder_3")
 """What diffusers calls the folders of a pipeline's parts."""
 
-SECOND = "transformer_2"
-"""Folder of a second denoiser, which takes over behind some step (Wan 2.2)."""
+SECOND, IMAGE_ENCODER, SCHEDULE = "transformer_2", "image_encoder", os.path.join("scheduler", "scheduler_config.json")
+"""Of a second denoiser, which takes over behind some step (Wan 2.2), of what reads an image, and what says how noise falls."""
 
 TEXT_TOKENS = {"PixArtSigmaPipeline": 300}
 """Pipeline of diffusers -> max_sequence_length of its prompts, where its denoiser's class alone does not say."""
@@ -58,7 +59,8 @@ def pipeline_named(text: str) -> Pipeline | None:
         return None
     name = _aliases()[text.casefold()]
     body = data.read_json(data.file("pipelines", f"{name}.json"))
-    return _built(body["parts"], name, Source(**body["source"]))
+    handover = Handover(**body["handover"]) if "handover" in body else None
+    return _built(body["parts"], name, Source(**body["source"]), handover)
 
 
 def denoiser_config(text: str) -> tuple[str, dict[str, Any]]:
@@ -73,34 +75,47 @@ def denoiser_config(text: str) -> tuple[str, dict[str, Any]]:
     return name, config
 
 
-def published_params(name: str) -> dict[str, int]:
-    """Part -> published parameters of a shipped pipeline."""
-    counts: dict[str, int] = data.read_json(data.file("pipelines", f"{name}.json"))["published_params"]
-    return counts
+PUBLISHED, COUNTED = "published", "by diffusers on meta"
+"""Who says how many parameters a part has."""
+
+
+def known_params(name: str) -> tuple[str, dict[str, int]]:
+    """Who counted the parts of a shipped pipeline, PUBLISHED or COUNTED, and part -> parameters."""
+    body = data.read_json(data.file("pipelines", f"{name}.json"))
+    by, key = (PUBLISHED, "published_params") if "published_params" in body else (COUNTED, "counted_params")
+    return by, body[key]
 
 
 def pipeline_in(folder: str) -> Pipeline | None:
     """The pipeline of a folder with a model_index.json; None for any other path.
 
     Raises:
-        BadConfigError: a part is missing, has no op table, or makes no sense, or there are two denoisers.
+        BadConfigError: a part is missing, has no op table, or makes no sense, or of two denoisers nobody says when one takes over.
     """
     if not os.path.isfile(os.path.join(folder, INDEX)):
         return None
-    if os.path.isdir(os.path.join(folder, SECOND)):
-        raise BadConfigError(
-            f"{folder} has two denoisers, one for early steps and one for late; give the config.json of {SECOND} or its twin"
-        )
     parts = {}
-    for name in (*DENOISERS, AUTOENCODER, *ENCODERS):
+    for name in (*DENOISERS, SECOND, AUTOENCODER, *ENCODERS, IMAGE_ENCODER):
         if os.path.isdir(path := os.path.join(folder, name)):
             parts[name] = read_config(path)
-    if (tokens := TEXT_TOKENS.get(str(read_config(os.path.join(folder, INDEX)).get("_class_name")))) is not None:
+    index = read_config(os.path.join(folder, INDEX))
+    if (tokens := TEXT_TOKENS.get(str(index.get("_class_name")))) is not None:
         parts = {name: {"text_tokens": tokens, **part} if name in DENOISERS else part for name, part in parts.items()}
-    return _built(parts, os.path.basename(os.path.abspath(folder)), Source(title=folder))
+    handover = _handover(folder, index.get("boundary_ratio")) if SECOND in parts else None
+    return _built(parts, os.path.basename(os.path.abspath(folder)), Source(title=folder), handover)
 
 
-def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source) -> Pipeline:
+def _handover(folder: str, boundary: object) -> Handover:
+    """When the second of a folder's denoisers takes over. Raises BadConfigError where its files do not say."""
+    path = os.path.join(folder, SCHEDULE)
+    shift = read_config(path).get("flow_shift") if os.path.isfile(path) else None
+    for value, said in ((boundary, f"boundary_ratio of {INDEX}"), (shift, f"flow_shift of {SCHEDULE}")):
+        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+            raise BadConfigError(f"{folder} has two denoisers, and {said} is {str(value)[:60]!r}; expected a number above 0")
+    return Handover(boundary=float(boundary), shift=float(shift))  # type: ignore[arg-type]
+
+
+def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source, handover: Handover | None = None) -> Pipeline:
     def part(key: str) -> Any:
         titled = name if key in DENOISERS else f"{name}: {key}"
         try:
@@ -116,8 +131,24 @@ def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source) ->
     denoiser, autoencoder = part(found[0]), part(AUTOENCODER)
     makes = VideoAutoencoder if getattr(denoiser, "frames", 0) else Autoencoder
     encoders = tuple(part(key) for key in ENCODERS if key in parts)
-    kinds = isinstance(denoiser, Denoiser), isinstance(autoencoder, makes), all(isinstance(each, Encoder) for each in encoders)
+    late, picture = (part(key) if key in parts else None for key in (SECOND, IMAGE_ENCODER))
+    kinds = (
+        isinstance(denoiser, Denoiser),
+        isinstance(autoencoder, makes),
+        all(isinstance(each, Encoder) for each in encoders),
+        late is None or isinstance(late, type(denoiser)),
+        picture is None or isinstance(picture, VisionTransformer),
+    )
     if not all(kinds):
         named = [class_of(dict(each)) for each in parts.values()]
         raise BadConfigError(f"{name}: {', '.join(named)}; expected a denoiser, an autoencoder of what it makes, and encoders of a text")
-    return Pipeline(name=name, source=source, denoiser=denoiser, autoencoder=autoencoder, encoders=encoders)
+    return Pipeline(
+        name=name,
+        source=source,
+        denoiser=denoiser,
+        autoencoder=autoencoder,
+        encoders=encoders,
+        image_encoder=picture,
+        late=late,
+        handover=handover,
+    )

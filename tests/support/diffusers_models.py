@@ -70,6 +70,19 @@ WAN: Config = {
     "text_tokens": 7,
 }
 WAN_AUTOENCODER: Config = {"_class_name": "AutoencoderKLWan", "base_dim": 8, "z_dim": 4, "dim_mult": [1, 2, 3, 3], "num_res_blocks": 1}
+WAN_PICTURE: Config = WAN | {"image_dim": 14, "added_kv_proj_dim": 24, "in_channels": 9, "text_tokens": 512}
+"""From image to video; diffusers takes the last 512 vectors that cross-attention reads for the text's."""
+
+WAN_SMALL: Config = WAN | {"in_channels": 48, "out_channels": 48}
+"""As Wan 2.2's 5B, which is known by its 48 channels, and has 16 pixels along a side of a position."""
+
+WAN_AUTOENCODER_2: Config = WAN_AUTOENCODER | {
+    "is_residual": True,
+    "dim_mult": [1, 2, 4, 4],
+    "patch_size": 2,
+    "in_channels": 12,
+    "out_channels": 12,
+}
 SMALL: dict[str, tuple[Config, Image | Clip]] = {
     "unet": (
         UNET
@@ -140,8 +153,12 @@ SMALL: dict[str, tuple[Config, Image | Clip]] = {
         Image(height=64, width=32),
     ),
     "wan": (WAN, Clip(image=Image(height=64, width=96), frames=9)),
+    "wan-picture": (WAN_PICTURE, Clip(image=Image(height=32, width=48), frames=5)),
+    "wan-pictures": (WAN_PICTURE | {"pos_embed_seq_len": 514}, Clip(image=Image(height=32, width=32), frames=9)),
+    "wan-2.2-small": (WAN_SMALL, Clip(image=Image(height=64, width=96), frames=9)),
     "wan-autoencoder": (WAN_AUTOENCODER, Clip(image=Image(height=32, width=48), frames=9)),
     "wan-autoencoder-still": (WAN_AUTOENCODER | {"decoder_base_dim": 10}, Clip(image=Image(height=32, width=16), frames=1)),
+    "wan-autoencoder-2.2": (WAN_AUTOENCODER_2 | {"decoder_base_dim": 10}, Clip(image=Image(height=32, width=48), frames=9)),
     "autoencoder-16": (
         {
             "_class_name": "AutoencoderKL",
@@ -172,6 +189,10 @@ COUNTED: dict[str, tuple[int, int, int]] = {
     "pixart-sized": (46000, 3053952, 6008448),
     "autoencoder": (1288263, 2374934528, 4742791168),
     "wan": (20712, 5613696, 11101824),
+    "wan-picture": (24286, 13989200, 26952352),
+    "wan-pictures": (31482, 18088864, 35151680),
+    "wan-2.2-small": (29336, 2022528, 3672192),
+    "wan-autoencoder-2.2": (906638, 801126528, 1566421248),
     "wan-autoencoder": (385135, 1503972864, 2972113920),
     "wan-autoencoder-still": (514301, 89486336, 177645568),
     "autoencoder-16": (178259, 468910080, 935165952),
@@ -251,12 +272,18 @@ def _flux(config: Config, image: Image, batch: int) -> dict[str, Any]:
 
 
 def _wan(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
-    height, width = clip.image.height // 8, clip.image.width // 8
-    return {
-        "hidden_states": torch.zeros(batch, config["in_channels"], 1 + (clip.frames - 1) // 4, height, width),
+    by_patch = config["in_channels"] == 48
+    side, frames = 16 if by_patch else 8, 1 + (clip.frames - 1) // 4
+    height, width = clip.image.height // side, clip.image.width // side
+    given = {
+        "hidden_states": torch.zeros(batch, config["in_channels"], frames, height, width),
         "encoder_hidden_states": torch.zeros(batch, config["text_tokens"], config["text_dim"]),
-        "timestep": torch.zeros(batch),
+        "timestep": torch.zeros(batch, frames * height * width // 4) if by_patch else torch.zeros(batch),
     }
+    if "image_dim" in config:
+        pictures = 2 if config.get("pos_embed_seq_len") else 1
+        given["encoder_hidden_states_image"] = torch.zeros(batch * pictures, 257, config["image_dim"])
+    return given
 
 
 def _wan_autoencoder(config: Config, clip: Clip, batch: int) -> dict[str, Any]:

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 from estimators.architectures.autoencoder import Autoencoder
 from estimators.architectures.builders.diffusion_transformers import (
     TEXT_TOKENS,
-    WAN_FRAMES,
-    WAN_IMAGE,
     dit,
     flux,
     pixart,
     square,
     stable_diffusion_3,
     transformer,
-    wan,
 )
 from estimators.architectures.builders.encoder_decoders import umt5_encoder
-from estimators.architectures.builders.image_text import clip_text_tower
-from estimators.architectures.denoisers import LATENT, UNet
+from estimators.architectures.builders.image_text import clip_image_tower, clip_text_tower
+from estimators.architectures.builders.video_diffusion import wan, wan_autoencoder
+from estimators.architectures.denoisers import UNet
 from estimators.architectures.encoder import Encoder, Projection
-from estimators.architectures.video_autoencoder import VideoAutoencoder
+from estimators.architectures.latents import USUAL
+from estimators.architectures.vision import VisionTransformer
 from estimators.errors import NoOpTableError
 from estimators.spec import Model, Source
 
@@ -68,7 +67,7 @@ def unet(f: Fields, name: str, source: Source) -> UNet:
         name=name,
         source=source,
         runs="UNet2DConditionModel",
-        image=square(LATENT * f.integer("sample_size", default=64)),
+        image=square(USUAL.side * f.integer("sample_size", default=64)),
         channels=channels,
         blocks=f.integer("layers_per_block", default=2),
         layers=tuple(count if kind == ATTENDS[0] else 0 for kind, count in zip(down, layers, strict=True)),
@@ -94,42 +93,6 @@ def autoencoder(f: Fields, name: str, source: Source) -> Autoencoder:
     )
 
 
-def wan_autoencoder(f: Fields, name: str, source: Source) -> VideoAutoencoder:
-    """AutoencoderKLWan of Wan 2.1.
-
-    Raises:
-        BadConfigError: fields that make no sense.
-        NoOpTableError: Wan 2.2's own, with averages beside its levels and patches before them, or another rhythm in time.
-    """
-    for key, plain in (("is_residual", False), ("patch_size", None), ("attn_scales", [])):
-        if f.config.get(key, plain) != plain:
-            raise NoOpTableError(str(f.fail(key, f.config[key], str(plain).lower())))
-    grows = f.integers("dim_mult", minimum_length=3) if "dim_mult" in f.config else (1, 2, 4, 4)
-    halves = f.config.get("temperal_downsample", [False, True, True])
-    known = isinstance(halves, list | tuple) and len(halves) == len(grows) - 1 and all(isinstance(each, bool) for each in halves)
-    if not known or sum(halves) != 2:
-        raise NoOpTableError(str(f.fail("temperal_downsample", halves, f"two true among {len(grows) - 1}: a frame of the latent for four")))
-    base = f.integer("base_dim", default=96)
-    last = f.integer("decoder_base_dim", default=base)
-    for key, channels in (("base_dim", base), ("decoder_base_dim", last)):
-        if channels % 2:
-            raise f.fail(key, channels, "an even number, which levels of the decoder halve")
-    return VideoAutoencoder(
-        name=name,
-        source=source,
-        runs="AutoencoderKLWan",
-        image=WAN_IMAGE,
-        frames=WAN_FRAMES,
-        channels=(base, *(base * times for times in grows)),
-        decoder_channels=(last, *(last * times for times in grows)),
-        blocks=f.integer("num_res_blocks", default=2),
-        halves_time=tuple(halves),
-        latent_channels=f.integer("z_dim", default=16),
-        read_channels=f.integer("in_channels", default=3),
-        made_channels=f.integer("out_channels", default=3),
-    )
-
-
 def clip_text(f: Fields, name: str, source: Source) -> Encoder:
     """CLIPTextModel, and CLIPTextModelWithProjection where `architectures` names it. Raises BadConfigError."""
     width, longest = f.integer("hidden_size", default=512), f.integer("max_position_embeddings", default=TEXT_TOKENS)
@@ -149,11 +112,21 @@ def clip_text(f: Fields, name: str, source: Source) -> Encoder:
     )
 
 
+def clip_image(f: Fields, name: str, source: Source) -> VisionTransformer:
+    """CLIPVisionModel, without a projection. Raises BadConfigError; NoOpTableError for the class with one."""
+    named = f.config.get("architectures") or ["CLIPVisionModel"]
+    if named != ["CLIPVisionModel"]:
+        raise NoOpTableError(str(f.fail("architectures", named, "CLIPVisionModel")))
+    tower, tokens = clip_image_tower(f)
+    return VisionTransformer(name=name, source=source, runs="CLIPVisionModel", tower=tower, tokens=tokens, heads=())
+
+
 PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "AutoencoderKL": autoencoder,
     "AutoencoderKLWan": wan_autoencoder,
     "CLIPTextModel": clip_text,
     "CLIPTextModelWithProjection": clip_text,
+    "CLIPVisionModel": clip_image,
     "DiTTransformer2DModel": dit,
     "FluxTransformer2DModel": flux,
     "PixArtTransformer2DModel": pixart,
@@ -166,8 +139,8 @@ PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
 """Class that a config.json names -> what builds it."""
 
 
-ENCODERS = {"clip_text_model": "CLIPTextModel", "umt5": "UMT5EncoderModel"}
-"""model_type of a text encoder without a family here -> its class in a pipeline where its file names none."""
+ENCODERS = {"clip_text_model": "CLIPTextModel", "clip_vision_model": "CLIPVisionModel", "umt5": "UMT5EncoderModel"}
+"""model_type of an encoder without a family here -> its class in a pipeline where its file names none."""
 
 
 def class_of(config: dict[str, object]) -> str:

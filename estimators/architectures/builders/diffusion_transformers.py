@@ -1,12 +1,13 @@
-"""Denoisers that are transformers over patches, from the config.json that diffusers writes: DiT, Stable Diffusion 3, Flux, PixArt, Wan."""
+"""Denoisers that are transformers over patches, from the config.json that diffusers writes: DiT, Stable Diffusion 3, Flux, PixArt."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from estimators.architectures.cross_denoisers import CrossTransformer
-from estimators.architectures.denoisers import FREQUENCIES, LATENT, DiT, PatchTransformer
+from estimators.architectures.denoisers import FREQUENCIES, DiT, PatchTransformer
 from estimators.architectures.joint_denoisers import JointTransformer
+from estimators.architectures.latents import USUAL
 from estimators.errors import NoOpTableError
 from estimators.samples import Image
 from estimators.spec import Source
@@ -33,12 +34,6 @@ PIXART_TOKENS, PIXART_SIZED = 120, 128
 Source: max_sequence_length of diffusers' PixArtAlphaPipeline (its PixArtSigmaPipeline has 300); PixArtTransformer2DModel.
 """
 
-WAN_IMAGE, WAN_FRAMES, WAN_TOKENS = Image(height=480, width=832), 81, 512
-"""A video and the tokens of a text where nothing is said: height, width, num_frames and max_sequence_length of diffusers' WanPipeline."""
-
-WAN_PATCH, WAN_5B = (1, 2, 2), 48
-"""Frames, height and width of a patch; channels of the latents of Wan 2.2's 5B."""
-
 UNGATED = ("gelu", "gelu-approximate")
 """Activations of a feed-forward without a gate, as diffusers calls them."""
 
@@ -48,7 +43,7 @@ def square(side: int) -> Image:
     return Image(height=side, width=side)
 
 
-def _made(f: Fields, read: int, default: int) -> int:
+def made_channels(f: Fields, read: int, default: int) -> int:
     """Channels that a denoiser makes: as many as it reads where its file says null. Raises BadConfigError."""
     nothing = "out_channels" in f.config and f.config["out_channels"] is None
     return read if nothing else f.integer("out_channels", default=default)
@@ -62,7 +57,7 @@ def dit(f: Fields, name: str, source: Source) -> DiT:
         name=name,
         source=source,
         runs="DiTTransformer2DModel",
-        image=square(LATENT * f.integer("sample_size", default=32)),
+        image=square(USUAL.side * f.integer("sample_size", default=32)),
         width=heads * f.integer("attention_head_dim", default=72),
         layers=f.integer("num_layers", default=28),
         heads=heads,
@@ -93,13 +88,13 @@ def stable_diffusion_3(f: Fields, name: str, source: Source) -> JointTransformer
         name=name,
         source=source,
         runs="SD3Transformer2DModel",
-        image=square(LATENT * f.integer("sample_size", default=128)),
+        image=square(USUAL.side * f.integer("sample_size", default=128)),
         width=width,
         layers=layers,
         heads=heads,
         patch=f.integer("patch_size", default=2),
         latent_channels=channels,
-        out_channels=_made(f, channels, 16),
+        out_channels=made_channels(f, channels, 16),
         text_width=f.integer("joint_attention_dim", default=4096),
         text_tokens=f.integer("text_tokens", default=TEXT_TOKENS + T5_TOKENS, minimum=TEXT_TOKENS + 1),
         clip_tokens=TEXT_TOKENS,
@@ -124,7 +119,7 @@ def flux(f: Fields, name: str, source: Source) -> JointTransformer:
         name=name,
         source=source,
         runs="FluxTransformer2DModel",
-        image=square(LATENT * FLUX_SAMPLE),
+        image=square(USUAL.side * FLUX_SAMPLE),
         width=heads * f.integer("attention_head_dim", default=128),
         layers=f.integer("num_layers", default=19),
         heads=heads,
@@ -166,13 +161,13 @@ def pixart(f: Fields, name: str, source: Source) -> CrossTransformer:
         name=name,
         source=source,
         runs="PixArtTransformer2DModel",
-        image=square(LATENT * side),
+        image=square(USUAL.side * side),
         width=width,
         layers=f.integer("num_layers", default=28),
         heads=heads,
         patch=f.integer("patch_size", default=2),
         latent_channels=channels,
-        out_channels=_made(f, channels, 8),
+        out_channels=made_channels(f, channels, 8),
         inner=4 * width,
         text_width=f.integer("caption_channels") if projects else text,
         text_tokens=f.integer("text_tokens", default=PIXART_TOKENS),
@@ -180,45 +175,6 @@ def pixart(f: Fields, name: str, source: Source) -> CrossTransformer:
         attention_bias=f.flag("attention_bias", True),
         frequencies=FREQUENCIES,
         size_width=width // 3 if embeds_size else 0,
-    )
-
-
-def wan(f: Fields, name: str, source: Source) -> CrossTransformer:
-    """WanTransformer3DModel of Wan 2.1 from text to video, and one of Wan 2.2's two.
-
-    Raises:
-        BadConfigError: fields that make no sense.
-        NoOpTableError: one that reads an image beside the text by layers of its own, or a time step for each patch (Wan 2.2's 5B).
-    """
-    heads, channels = f.integer("num_attention_heads", default=40), f.integer("in_channels", default=16)
-    for key in ("image_dim", "added_kv_proj_dim", "pos_embed_seq_len"):
-        if f.config.get(key) is not None:
-            raise NoOpTableError(str(f.fail(key, f.config[key], "none: videos from text")))
-    if channels == WAN_5B:
-        raise NoOpTableError(str(f.fail("in_channels", channels, "another number: Wan 2.2's 5B embeds a time step for each patch")))
-    patch = f.config.get("patch_size", WAN_PATCH)
-    if not isinstance(patch, list | tuple) or tuple(patch) != WAN_PATCH:
-        raise NoOpTableError(str(f.fail("patch_size", patch, str(list(WAN_PATCH)))))
-    return CrossTransformer(
-        name=name,
-        source=source,
-        runs="WanTransformer3DModel",
-        image=WAN_IMAGE,
-        frames=WAN_FRAMES,
-        width=heads * f.integer("attention_head_dim", default=128),
-        layers=f.integer("num_layers", default=40),
-        heads=heads,
-        patch=WAN_PATCH[1],
-        latent_channels=channels,
-        out_channels=_made(f, channels, 16),
-        inner=f.integer("ffn_dim", default=13824),
-        text_width=f.integer("text_dim", default=4096),
-        text_tokens=f.integer("text_tokens", default=WAN_TOKENS),
-        projects_text=True,
-        attention_bias=True,
-        frequencies=f.integer("freq_dim", default=FREQUENCIES),
-        norms_queries=True,
-        norms_before_text=f.flag("cross_attn_norm", True),
     )
 
 

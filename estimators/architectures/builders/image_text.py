@@ -48,17 +48,23 @@ def clip(f: Fields, name: str, source: Source) -> DualEncoder:
     runs = class_named(f, ("CLIPModel",), "CLIPModel")
     text, vision = section(f, "text_config"), section(f, "vision_config")
     length = text.integer("max_position_embeddings", default=77)
-    stem = patches(vision, patch=32, bias=False, table_positions=True, norm=LAYER_NORM)
+    image, image_tokens = clip_image_tower(vision)
     return DualEncoder(
         name=name,
         source=source,
         runs=runs,
-        image=_tower(vision, stem, _CLIP_IMAGE, per_sample=True),
+        image=image,
         text=clip_text_tower(text, length),
-        image_tokens=stem.tokens,
+        image_tokens=image_tokens,
         text_tokens=length,
         shared_width=f.integer("projection_dim", default=512),
     )
+
+
+def clip_image_tower(f: Fields) -> tuple[Tower, int]:
+    """CLIP's tower over the patches of an image, and its tokens. Raises BadConfigError."""
+    stem = patches(f, patch=32, bias=False, table_positions=True, norm=LAYER_NORM)
+    return _tower(f, stem, _CLIP_IMAGE, per_sample=True), stem.tokens
 
 
 def clip_text_tower(f: Fields, length: int) -> Tower:

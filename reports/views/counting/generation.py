@@ -13,13 +13,15 @@ from reports.table import Column, Table, Value
 from reports.views.training.conditions import convention_line
 
 
-def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, steps: int, guidance: bool, published: int | None) -> Table:
+def generation_table(
+    pipeline: Pipeline, runs: Sequence[Run], *, batch: int, steps: int, guidance: bool, known: tuple[str, int] | None
+) -> Table:
     """One row per part, the last row their sum.
 
     Args:
         runs: of one image or video.
         batch: of them that are made at once; each figure is of all of them.
-        published: parameters of all parts as published; None where no publisher says.
+        known: who else counted the parameters of all parts, and how many; None where nobody did.
     """
     rows: list[dict[str, Value]] = []
     for run in runs:
@@ -55,7 +57,7 @@ def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, ste
             convention_line("full"),
             f"configuration: {pipeline.source}",
             "parameters are of what runs: of the autoencoder its decoder",
-            *([f"published, with the whole autoencoder: {format_int(published)} parameters"] if published else []),
+            *([f"{known[0]}, with the whole autoencoder: {format_int(known[1])} parameters"] if known else []),
         ],
         columns=[
             Column(key="part", header="part"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from estimators.architectures.builders.diffusion import part_from
 from estimators.architectures.fields import Fields
 from estimators.architectures.from_config import model_from_config
 from estimators.architectures.joint_denoisers import JointTransformer
+from estimators.architectures.pipeline import Handover
 from estimators.counting.estimate import count_params, estimate
 from estimators.errors import BadConfigError, BadValueError, NoOpTableError
-from estimators.facts.pipelines import pipeline_ids, pipeline_in, pipeline_named, published_params
+from estimators.facts.pipelines import known_params, pipeline_ids, pipeline_in, pipeline_named
 from estimators.samples import Image
 from estimators.spec import Case, Model, Source, Workload
 from tests.support.diffusers_models import COUNTED, SMALL, counted, small
@@ -46,10 +48,13 @@ def test_diffusers_counts_so_today(name: str) -> None:
 def test_each_part_of_a_pipeline_has_its_published_parameters(name: str) -> None:
     pipeline = pipeline_named(name)
     assert pipeline is not None
-    parts: dict[str, Model] = {"unet": pipeline.denoiser, "transformer": pipeline.denoiser, "vae": pipeline.autoencoder}
+    parts: dict[str, Model | None] = {"unet": pipeline.denoiser, "transformer": pipeline.denoiser, "vae": pipeline.autoencoder}
+    parts |= {"transformer_2": pipeline.late, "image_encoder": pipeline.image_encoder}
     parts |= dict(zip(("text_encoder", "text_encoder_2", "text_encoder_3"), pipeline.encoders, strict=False))
-    for part, params in published_params(name).items():
-        assert count_params(parts[part].ops(Workload())) == params
+    for part, params in known_params(name)[1].items():
+        model = parts[part]
+        assert model is not None
+        assert count_params(model.ops(Workload())) == params
 
 
 @pytest.mark.parametrize(("name", "gmac"), PAPER_GMAC.items())
@@ -255,11 +260,13 @@ def test_wan_on_a_still_is_counted_by_hand() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "error", "said"),
     [
-        ("wan", {"image_dim": 1280}, NoOpTableError, "expected none: videos from text"),
-        ("wan", {"in_channels": 48}, NoOpTableError, "a time step for each patch"),
+        ("wan", {"image_dim": 1280}, NoOpTableError, "both this and image_dim, or neither"),
+        ("wan-picture", {"added_kv_proj_dim": 36}, BadConfigError, "expected 24, the width of the heads"),
         ("wan", {"patch_size": [2, 2, 2]}, NoOpTableError, "patch_size"),
         ("wan", {"patch_size": 2}, NoOpTableError, "patch_size"),
-        ("wan-autoencoder", {"is_residual": True}, NoOpTableError, "expected false"),
+        ("wan-autoencoder", {"is_residual": True}, BadConfigError, "averaged and repeated"),
+        ("wan-autoencoder", {"patch_size": 2}, BadConfigError, "a multiple of 4, the pixels"),
+        ("wan-autoencoder", {"attn_scales": [0.5]}, NoOpTableError, "attn_scales"),
         ("wan-autoencoder", {"temperal_downsample": [True] * 3}, NoOpTableError, "two true among 3"),
         ("wan-autoencoder", {"temperal_downsample": "no"}, NoOpTableError, "two true among 3"),
         ("wan-autoencoder", {"base_dim": 7}, BadConfigError, "an even number"),
@@ -301,10 +308,53 @@ def test_a_folder_with_a_part_without_an_op_table_says_what_counts_it(tmp_path: 
     assert not isinstance(caught.value, NoOpTableError)
 
 
-def test_a_folder_of_two_denoisers_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_two_denoisers_shares_out_the_steps(tmp_path: Path) -> None:
+    """UniPCMultistepScheduler of diffusers 0.42.1: at a shift of 12, 26 of 40 steps have a time step of at least 875, at 5, 17."""
     wan = {"transformer": SMALL["wan"][0], "transformer_2": SMALL["wan"][0], "vae": SMALL["wan-autoencoder"][0]}
-    with pytest.raises(BadConfigError, match="has two denoisers"):
-        pipeline_in(_folder(tmp_path, wan))
+    folder = _folder(tmp_path, wan | {"scheduler": {}})
+    with pytest.raises(BadConfigError, match=r"has two denoisers, and boundary_ratio of model_index\.json is 'None'"):
+        pipeline_in(folder)
+    (tmp_path / "model_index.json").write_text(json.dumps({"boundary_ratio": 0.875}), encoding="utf-8")
+    with pytest.raises(BadConfigError, match="flow_shift"):
+        pipeline_in(folder)
+    for shift, early in ((12.0, 26), (5, 17)):
+        (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps({"flow_shift": shift}), encoding="utf-8")
+        pipeline = pipeline_in(folder)
+        assert pipeline is not None
+        runs = {run.part: run.times for run in pipeline.generation(40, guidance=True)}
+        assert (runs["denoiser, high noise"], runs["denoiser, low noise"]) == (2 * early, 2 * (40 - early))
+
+
+@pytest.mark.slow
+def test_a_schedule_hands_over_where_diffusers_does() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    for shift, boundary, steps in itertools.product((1.0, 3.0, 5.0, 12.0), (0.5, 0.875, 0.9), (1, 2, 7, 30, 40, 50)):
+        scheduler = diffusers.UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=shift)
+        scheduler.set_timesteps(steps)
+        assert Handover(boundary=boundary, shift=shift).early(steps) == int((scheduler.timesteps >= 1000 * boundary).sum())
+
+
+def test_what_begins_with_an_image_reads_it_twice() -> None:
+    """Wan 2.1 I2V: CLIP once over 224 pixels, the autoencoder's other half once over the video, as WanImageToVideoPipeline runs them."""
+    pipeline = pipeline_named("wan-2.1-i2v-14b")
+    assert pipeline is not None
+    runs = {run.part: run for run in pipeline.lasting(9).sized(Image(height=64, width=96)).generation(3, guidance=True)}
+    assert {part: run.times for part, run in runs.items()} == {
+        "text encoder": 2,
+        "image encoder": 1,
+        "video encoder": 1,
+        "denoiser": 6,
+        "decoder": 1,
+    }
+    assert runs["video encoder"].model.sample == runs["denoiser"].model.sample
+
+
+def test_wan_22_small_makes_its_video_of_27_280_patches() -> None:
+    """121 frames of 704 x 1280 are a latent of 31 x 44 x 80 at 4 x 16 x 16, and 31 * 22 * 40 patches."""
+    pipeline = pipeline_named("wan2.2-5b")
+    assert pipeline is not None
+    assert pipeline.denoiser.num_patches == 31 * 22 * 40  # type: ignore[union-attr]
+    assert pipeline.autoencoder.compression == pipeline.denoiser.compression  # type: ignore[union-attr]
 
 
 def test_an_autoencoder_of_images_behind_a_denoiser_of_videos_is_refused(tmp_path: Path) -> None:

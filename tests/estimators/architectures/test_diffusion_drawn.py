@@ -9,7 +9,7 @@ import pytest
 from estimators.counting.estimate import estimate
 from estimators.samples import Clip, Image
 from estimators.spec import Case, Workload
-from tests.support.diffusers_models import FLUX, PIXART, SD3, WAN, WAN_AUTOENCODER, Config, counted, ours
+from tests.support.diffusers_models import FLUX, PIXART, SD3, WAN, WAN_AUTOENCODER, WAN_AUTOENCODER_2, Config, counted, ours
 
 NUM_DRAWN = 12
 
@@ -80,6 +80,33 @@ def _wan(draw: random.Random) -> tuple[Config, Clip]:
     return config, Clip(image=Image(height=16 * draw.randint(1, 4), width=16 * draw.randint(1, 4)), frames=1 + 4 * draw.randint(0, 5))
 
 
+def _wan_picture(draw: random.Random) -> tuple[Config, Clip]:
+    config, clip = _wan(draw)
+    heads = config["num_attention_heads"]
+    seen = {"image_dim": draw.randint(3, 40), "added_kv_proj_dim": 12 * heads, "pos_embed_seq_len": draw.choice((None, 514))}
+    return config | seen | {"text_tokens": 512}, clip
+
+
+def _wan_small(draw: random.Random) -> tuple[Config, Clip]:
+    config, clip = _wan(draw)
+    image = Image(height=32 * draw.randint(1, 3), width=32 * draw.randint(1, 3))
+    return config | {"in_channels": 48}, Clip(image=image, frames=clip.frames)
+
+
+def _wan_autoencoder_2(draw: random.Random) -> tuple[Config, Clip]:
+    halves = [True, True, False]
+    draw.shuffle(halves)
+    config = WAN_AUTOENCODER_2 | {
+        "base_dim": draw.randint(1, 9),
+        "decoder_base_dim": draw.choice((None, draw.randint(1, 9))),
+        "z_dim": draw.randint(1, 9),
+        "dim_mult": draw.choice(([1, 2, 4, 4], [1, 2, 2, 1], [2, 2, 4, 4])),
+        "num_res_blocks": draw.randint(1, 2),
+        "temperal_downsample": halves,
+    }
+    return config, Clip(image=Image(height=16 * draw.randint(1, 3), width=16 * draw.randint(1, 3)), frames=1 + 4 * draw.randint(0, 3))
+
+
 def _wan_autoencoder(draw: random.Random) -> tuple[Config, Clip]:
     levels = draw.randint(3, 4)
     halves = [True, True, *[False] * (levels - 3)]
@@ -95,7 +122,16 @@ def _wan_autoencoder(draw: random.Random) -> tuple[Config, Clip]:
     return config, Clip(image=Image(height=8 * draw.randint(1, 4), width=8 * draw.randint(1, 4)), frames=1 + 4 * draw.randint(0, 3))
 
 
-DRAWN = {"flux": _flux, "sd3": _sd3, "pixart": _pixart, "wan": _wan, "wan-autoencoder": _wan_autoencoder}
+DRAWN = {
+    "flux": _flux,
+    "sd3": _sd3,
+    "pixart": _pixart,
+    "wan": _wan,
+    "wan-picture": _wan_picture,
+    "wan-small": _wan_small,
+    "wan-autoencoder": _wan_autoencoder,
+    "wan-autoencoder-2.2": _wan_autoencoder_2,
+}
 
 
 @pytest.mark.slow

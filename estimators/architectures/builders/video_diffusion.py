@@ -1,0 +1,131 @@
+"""Parts of pipelines that make videos, from the config.json that diffusers writes: Wan's denoisers and its autoencoders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimators.architectures.builders.diffusion_transformers import made_channels
+from estimators.architectures.cross_denoisers import CrossTransformer
+from estimators.architectures.denoisers import FREQUENCIES
+from estimators.architectures.latents import USUAL, Compression
+from estimators.architectures.video_autoencoder import VideoAutoencoder
+from estimators.errors import NoOpTableError
+from estimators.samples import Image
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.architectures.fields import Fields
+
+WAN_IMAGE, WAN_FRAMES, WAN_TOKENS = Image(height=480, width=832), 81, 512
+"""A video and the tokens of a text where nothing is said: height, width, num_frames and max_sequence_length of diffusers' WanPipeline."""
+
+WAN_PATCH, WAN_PICTURE = (1, 2, 2), 257
+"""Frames, height and width of a patch; vectors of the image that CLIP's ViT-H/14 makes of 224 x 224 pixels."""
+
+WAN_5B, WAN_5B_VIDEO, WAN_5B_COMPRESSION = 48, (Image(height=704, width=1280), 121), Compression(side=16)
+"""Channels of the latents of Wan 2.2's 5B, which its class says nothing else about; the video that it makes, and its autoencoder.
+
+Source: Wan-Video/Wan2.2, wan/configs/wan_ti2v_5B.py: frame_num, vae_stride; its README: 1280 x 704 at 24 frames per second.
+"""
+
+
+def wan(f: Fields, name: str, source: Source) -> CrossTransformer:
+    """WanTransformer3DModel of Wan 2.1 from text or an image to video, one of Wan 2.2's two, and its 5B.
+
+    Raises:
+        BadConfigError: fields that make no sense, or an image's vectors of another width than the layers.
+        NoOpTableError: patches of more than a frame, or half of what reads an image.
+    """
+    heads, channels = f.integer("num_attention_heads", default=40), f.integer("in_channels", default=16)
+    width = heads * f.integer("attention_head_dim", default=128)
+    patch = f.config.get("patch_size", WAN_PATCH)
+    if not isinstance(patch, list | tuple) or tuple(patch) != WAN_PATCH:
+        raise NoOpTableError(str(f.fail("patch_size", patch, str(list(WAN_PATCH)))))
+    picture, added = f.optional_integer("image_dim"), f.optional_integer("added_kv_proj_dim")
+    if (picture is None) != (added is None):
+        raise NoOpTableError(str(f.fail("added_kv_proj_dim", added, "both this and image_dim, or neither")))
+    if added is not None and added != width:
+        raise f.fail("added_kv_proj_dim", added, f"{width:,}, the width of the heads together")
+    positions = f.optional_integer("pos_embed_seq_len") if picture else None
+    small = channels == WAN_5B
+    image, frames = WAN_5B_VIDEO if small else (WAN_IMAGE, WAN_FRAMES)
+    return CrossTransformer(
+        name=name,
+        source=source,
+        runs="WanTransformer3DModel",
+        image=image,
+        frames=frames,
+        compression=WAN_5B_COMPRESSION if small else USUAL,
+        width=width,
+        layers=f.integer("num_layers", default=40),
+        heads=heads,
+        patch=WAN_PATCH[1],
+        latent_channels=channels,
+        out_channels=made_channels(f, channels, 16),
+        inner=f.integer("ffn_dim", default=13824),
+        text_width=f.integer("text_dim", default=4096),
+        text_tokens=f.integer("text_tokens", default=WAN_TOKENS),
+        projects_text=True,
+        attention_bias=True,
+        frequencies=f.integer("freq_dim", default=FREQUENCIES),
+        norms_queries=True,
+        norms_before_text=f.flag("cross_attn_norm", True),
+        image_width=picture or 0,
+        image_tokens=(positions or WAN_PICTURE) if picture else 0,
+        image_positions=positions or 0,
+        steps_by_patch=small,
+    )
+
+
+def wan_autoencoder(f: Fields, name: str, source: Source) -> VideoAutoencoder:
+    """AutoencoderKLWan of Wan 2.1, and Wan 2.2's own for its 5B.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: attention within levels, or another rhythm in time.
+    """
+    if (attends := f.config.get("attn_scales", [])) != []:
+        raise NoOpTableError(str(f.fail("attn_scales", attends, "[]")))
+    grows = f.integers("dim_mult", minimum_length=3) if "dim_mult" in f.config else (1, 2, 4, 4)
+    halves = f.config.get("temperal_downsample", [False, True, True])
+    known = isinstance(halves, list | tuple) and len(halves) == len(grows) - 1 and all(isinstance(each, bool) for each in halves)
+    if not known or sum(halves) != 2:
+        raise NoOpTableError(str(f.fail("temperal_downsample", halves, f"two true among {len(grows) - 1}: a frame of the latent for four")))
+    base = f.integer("base_dim", default=96)
+    last = f.integer("decoder_base_dim", default=base)
+    residual = f.flag("is_residual", False)
+    for key, channels in (("base_dim", base), ("decoder_base_dim", last)):
+        if channels % 2 and not residual:
+            raise f.fail(key, channels, "an even number, which levels of the decoder halve")
+    if residual:
+        _demand_averages(f, grows, tuple(halves))
+    square = f.integer("patch_size", default=1)
+    read, made = f.integer("in_channels", default=3), f.integer("out_channels", default=3)
+    for key, channels in (("in_channels", read), ("out_channels", made)):
+        if channels % square**2:
+            raise f.fail(key, channels, f"a multiple of {square**2}, the pixels that patch_size folds into channels")
+    return VideoAutoencoder(
+        name=name,
+        source=source,
+        runs="AutoencoderKLWan",
+        image=WAN_IMAGE,
+        frames=WAN_FRAMES,
+        channels=(base, *(base * times for times in grows)),
+        decoder_channels=(last, *(last * times for times in grows)),
+        blocks=f.integer("num_res_blocks", default=2),
+        halves_time=tuple(halves),
+        latent_channels=f.integer("z_dim", default=16),
+        read_channels=read,
+        made_channels=made,
+        square=square,
+        residual=residual,
+    )
+
+
+def _demand_averages(f: Fields, grows: tuple[int, ...], halves: tuple[bool, ...]) -> None:
+    """That what a level reads can be averaged, or repeated, to the channels of what it makes. Raises BadConfigError."""
+    folded = [8 if halved else 4 for halved in halves]
+    down = zip((1, *grows[:-1]), grows, (*folded, 1), strict=True)
+    up = zip((*grows[2:], grows[-1]), grows[1:], folded, strict=True)
+    if any(read * times % made for read, made, times in down) or any(made * times % read for read, made, times in up):
+        raise f.fail("dim_mult", list(grows), "levels whose channels can be averaged and repeated, as [1, 2, 4, 4]'s can")
