@@ -79,12 +79,11 @@ def _served(options: Options, question: StepsQuestion) -> OneRequest | None:
     Raises:
         BadValueError: --gpus, --engine or --weights of what has no such deployment.
     """
-    from estimators.serving.cuts import cut_over
+    from estimators.serving.cuts import cut_over, named_checkpoint
     from estimators.serving.deployment import Deployment
     from estimators.serving.device_work import sixteen_of
     from estimators.serving.engines import DEFAULT_ENGINE, engine
     from estimators.serving.one_request import one_request
-    from estimators.weight_formats import PLAIN
 
     named = any(value is not None for value in (options.gpus, options.engine, options.weights))
     if not question.generates or question.hardware is None:
@@ -95,12 +94,13 @@ def _served(options: Options, question: StepsQuestion) -> OneRequest | None:
         return None
     dtype = question.dtype if question.dtype in SIXTEEN else "bf16"
     compute = sixteen_of(question.hardware, dtype)
+    model, weights = named_checkpoint(question.model, "", options.weights)
     try:
         deployment = Deployment(
-            model=question.model,
+            model=model,
             hardware=question.hardware,
             engine=engine(options.engine or DEFAULT_ENGINE),
-            weights=options.weights or PLAIN,
+            weights=weights,
             compute=compute,
             kv=compute,
         )

@@ -8,6 +8,7 @@ from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.hyper_connections import HyperConnections
 from estimators.architectures.layer_inputs import LayerInputs
+from estimators.architectures.left_alone import component_of
 from estimators.architectures.prediction import PredictionLayers
 from estimators.architectures.quantised import Quantisation, served_in
 from estimators.architectures.rows import edge_norm, linear, lookup
@@ -141,6 +142,12 @@ class Decoder(Model):
 
     def _held(self, workload: Workload, table: list[Op]) -> tuple[Op, ...]:
         return tuple(table if self.stored is None else (self.stored.held(workload, op) for op in table))
+
+    def components(self) -> tuple[frozenset[str], ...]:
+        """Of each layer, what its matrices are of; see `left_alone`."""
+        step = Workload(phase="decode", context_len=1)
+        of = [frozenset(component_of(op) for op in self._block_ops(step, i) if op.mnk and op.params) for i in range(len(self.blocks))]
+        return tuple(of[i] for i in self.order or [i for i, block in enumerate(self.blocks) for _ in range(block.count)])
 
     def prefix(self, index: int) -> str:
         """What the rows of a block are called before their own names."""

@@ -115,7 +115,7 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
     if isinstance(model, Decoder):
         unread = "" if model.prediction else uncounted_prediction(config)
         left_out = "; ".join(said for said in (model.left_out, unread) if said)
-        model = replace(model, stored=quantisation(config, name), left_out=left_out)
+        model = replace(model, stored=quantisation(config, name, model.components), left_out=left_out)
     return model, fields
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from estimators.architectures.left_alone import SHARED, LeftAlone, left_alone
 from estimators.errors import BadConfigError
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
@@ -13,20 +14,16 @@ from estimators.weight_formats import (
     FORMATS,
     INDEX_BYTES,
     LAYERS_ALONE,
+    PLAIN,
     Q6_K,
     SERVED_ALONE,
+    SERVED_FORMATS,
     StoredMatrix,
     WeightFormat,
     grouped,
     served_format,
     stored_matrix,
 )
-
-PARTS = {"attn": "attention", "mlp": "mlp", "experts": "experts"}
-"""What names of modules that are left as they are have in them -> the component that is meant."""
-
-NEVER = ("lm_head", "embed", "norm", "gate", "router")
-"""The same of what no format quantises."""
 
 
 @frozen
@@ -35,14 +32,16 @@ class Quantisation:
 
     Attributes:
         matrix: None for a format that is not known: then nothing is held otherwise.
-        but: components that stay as they are computed with.
         said: what it is, in words.
+        name: what the format is called where models are served; of one that has no name there, the name of one that is multiplied alike.
+        but: matrices of layers that stay as they are computed with.
         mixture: what a file of llama.cpp holds otherwise; None for a format that leaves all but matrices of layers alone.
     """
 
     matrix: StoredMatrix | None
     said: str
-    but: frozenset[str] = frozenset()
+    name: WeightFormat = PLAIN
+    but: LeftAlone = LeftAlone()
     mixture: Mixture | None = None
 
     def held(self, w: Workload, op: Op) -> Op:
@@ -51,8 +50,12 @@ class Quantisation:
             return op
         if self.mixture is not None and (mixed := self.mixture.held(w, op, self.matrix)) is not None:
             return mixed
-        inside = op.component in ("attention", "mlp", "experts", "state_space") and op.component not in self.but
-        return held_as(op, self.matrix, w) if inside and op.kind == "matmul" and op.mnk and op.role not in LEFT else op
+        inside = op.component in ("attention", "mlp", "experts", "state_space")
+        left = self.but.share_of(op)
+        if not inside or left == 1 or op.kind != "matmul" or not op.mnk or op.role in LEFT:
+            return op
+        held = held_as(op, self.matrix, w)
+        return _between(held, replace(op, stored_bytes=w.bytes_of(op.params)), left) if left else held
 
 
 @frozen
@@ -117,7 +120,7 @@ def served_in(name: WeightFormat, layers: int, *, tied: bool) -> Quantisation | 
     matrix = stored_matrix(name)
     if matrix is None:
         return None
-    but = frozenset({"attention", "mlp", "state_space"} if name in EXPERTS_ALONE else {"experts"} if name in LAYERS_ALONE else ())
+    but = EXPERTS_QUANTISED if name in EXPERTS_ALONE else LAYERS_QUANTISED if name in LAYERS_ALONE else LeftAlone()
     mixture = None
     if name == "q8_0":
         mixture = Mixture(more=matrix, share=0.0, tied=tied)
@@ -125,15 +128,22 @@ def served_in(name: WeightFormat, layers: int, *, tied: bool) -> Quantisation | 
         eighth = layers // 8
         more = sum(1 for i in range(layers) if i < eighth or i >= 7 * layers // 8 or (i - eighth) % 3 == 2)
         mixture = Mixture(more=Q6_K, share=more / layers, tied=tied)
-    return Quantisation(matrix=matrix, said=name, but=but, mixture=mixture)
+    return Quantisation(matrix=matrix, said=name, name=name, but=but, mixture=mixture)
+
+
+EXPERTS_QUANTISED = LeftAlone(shares=tuple((part, 1.0) for part in ("attention", "state_space", "mlp", SHARED)))
+LAYERS_QUANTISED = LeftAlone(shares=(("experts", 1.0),))
 
 
 LEFT = ("dt", "convolution", "router")
 """Roles of rows inside layers that are no linear layers, or are left in 16 bits."""
 
 
-def quantisation(config: Mapping[str, Any], name: str) -> Quantisation | None:
+def quantisation(config: Mapping[str, Any], name: str, layers: Callable[[], Sequence[frozenset[str]]]) -> Quantisation | None:
     """What the configuration says of its checkpoint's weights; None where neither it nor a part of it says anything.
+
+    Args:
+        layers: that says of each layer which components it has.
 
     Raises:
         BadConfigError: no object, or numbers in it that are none.
@@ -148,26 +158,33 @@ def quantisation(config: Mapping[str, Any], name: str) -> Quantisation | None:
     read, called = READERS.get(method.replace("_", "-")), f"quantization_config ({method[:40]})"
     try:
         matrix, what = read(given) if read else (None, "")
+        but = left_alone(given, layers())
     except (TypeError, ValueError, LookupError, AttributeError):
         raise BadConfigError(f"{name}: {called} has a field that makes no sense; expected what transformers writes") from None
     if matrix is None:
         unknown = f"{called}{f', {what},' if what else ''} is not known"
         return Quantisation(matrix=None, said=f"{unknown}: weights are counted as if none were quantised")
-    but, unread = _left_alone(given)
     if method == "mxfp4":
-        but |= {"attention", "mlp"}
-    left = f"; {unread} more names of modules that it leaves alone are counted as quantised" if unread else ""
-    said = f"{called}: matrices of layers are held as {what}, the rest as computed with; in training by --base-format{left}"
-    return Quantisation(matrix=matrix, said=said, but=but)
+        but = replace(EXPERTS_QUANTISED, unread=but.unread)
+    left = "" if method == "mxfp4" else but.said
+    if but.unread:
+        names, are = ("names", "are") if but.unread > 1 else ("name", "is")
+        left += f"; {but.unread} more {names} of modules that it leaves alone {are} not known"
+    said = f"{called}: matrices of layers are held as {what}, the rest as computed with{left}; in training by --base-format"
+    return Quantisation(matrix=matrix, said=said, name=_served_as(matrix, what, given), but=but)
 
 
-def _left_alone(given: Mapping[str, Any]) -> tuple[frozenset[str], int]:
-    """Components that are left alone, and how many names are of something else, such as of single layers."""
-    keys = ("ignore", "ignored_layers", "exclude", "exclude_modules", "modules_to_not_convert", "llm_int8_skip_modules", "skip_modules")
-    names = [str(name) for key in keys for name in given.get(key) or ()]
-    named = [name for name in names if not any(part in name for part in NEVER)]
-    whole = {component for name in named for part, component in PARTS.items() if part in name and not any(c.isdigit() for c in name)}
-    return frozenset(whole), sum(not any(part in name for part in PARTS) or any(c.isdigit() for c in name) for name in named)
+def _served_as(matrix: StoredMatrix, what: str, given: Mapping[str, Any]) -> WeightFormat:
+    """The name of a format where models are served: its own, else that of one whose matrices are multiplied alike."""
+    alike = next((name for name in SERVED_FORMATS if stored_matrix(name) == matrix), None)
+    if alike is not None:
+        return alike
+    if "float" in what or "fp" in what:
+        return "fp8" if matrix.bits == 8 else "nvfp4" if matrix.group == 16 else "mxfp4"
+    groups = (given.get("config_groups") or {}).values()
+    if matrix.bits == 8 and any(isinstance(group, dict) and group.get("input_activations") for group in groups):
+        return "int8"
+    return f"awq-{matrix.bits}-{matrix.group}"
 
 
 Read = tuple[StoredMatrix | None, str]

@@ -16,7 +16,7 @@ from estimators.serving.deployment import Deployment
 from estimators.serving.held_weights import served_model
 from estimators.spec import Hardware, Model, Workload
 from estimators.units import format_int
-from estimators.weight_formats import PLAIN, SERVED_FORMATS, WeightFormat, stored_matrix
+from estimators.weight_formats import PLAIN, WeightFormat
 
 MOST_DEVICES = 1024
 """Of one replica."""
@@ -42,7 +42,7 @@ def checkpoint_format(model_id: str) -> WeightFormat:
 def named_checkpoint(model: Model, model_id: str, wanted: WeightFormat | None) -> tuple[Model, WeightFormat]:
     """A model and the format that it is served in: the one that is wanted, else what its configuration or its publisher says.
 
-    A configuration that says what has a name here is served by that name; one whose format has none is held as it says.
+    A configuration's format goes by its own name, and is held as the configuration says.
 
     Args:
         model_id: of the registry; empty for a model of a file.
@@ -51,9 +51,7 @@ def named_checkpoint(model: Model, model_id: str, wanted: WeightFormat | None) -
     stored = model.stored if isinstance(model, Decoder) else None
     if not isinstance(model, Decoder) or stored is None:
         return model, wanted or checkpoint_format(model_id)
-    alike = (name for name in SERVED_FORMATS if stored.matrix is not None and stored_matrix(name) == stored.matrix)
-    name = wanted or next(alike, None)
-    return (model, PLAIN) if name is None else (model.in_format(PLAIN), name)
+    return (model, stored.name) if wanted in (None, stored.name) else (model.in_format(PLAIN), wanted)
 
 
 @functools.lru_cache(maxsize=512)

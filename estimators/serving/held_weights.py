@@ -71,7 +71,8 @@ def _served(model: Model, weights: str) -> Decoder:
             f"{model.name} caches latents in engines and what they expand to in transformers, which is what was traced; "
             "a model whose op table is written by hand is served: python -m bench list families"
         )
-    return base if weights == PLAIN else base.in_format(weights)
+    as_it_is = weights == PLAIN or (base.stored is not None and base.stored.name == weights)
+    return base if as_it_is else base.in_format(weights)
 
 
 def stage_layers(model: Decoder, pp: int) -> tuple[tuple[int, ...], ...]:

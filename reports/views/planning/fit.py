@@ -17,6 +17,7 @@ from estimators.tuning.weights import weights_of
 from estimators.units import format_bytes, format_fraction, format_int
 from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
+from reports.views.training.conditions import held_lines
 from reports.views.training.tuning_job import method_words, settings_line
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def fit_screen(answer: Fit, fixes: Sequence[Fix], way: Sequence[Fix], tables: Se
 
 def _notes(answer: Fit) -> list[str]:
     job = answer.job
-    notes = []
+    notes = held_lines(job.model)
     if job.is_recipe_assumed:
         notes.append("no framework named: transformers with peft is assumed, and 10 % more asked for; --framework NAME names one")
     if uncovered := not_covered(job):

@@ -10,6 +10,7 @@ from estimators.units import format_duration, format_fraction, format_int, forma
 from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
 from reports.views.serving.words import deployment_facts
+from reports.views.training.conditions import held_lines
 
 WORDS = {"queue_s": "queue", "ttft_s": "TTFT", "itl_s": "ITL", "tpot_s": "TPOT", "e2e_s": "end to end"}
 """Latencies as people call them."""
@@ -45,7 +46,7 @@ def latency_table(question: LoadQuestion, answer: LoadAnswer, ends: LoadInterval
             Column(key="definition", header="definition"),
         ],
         rows=rows,
-        notes=[interval_text(ends), *answer.assumed],
+        notes=[*held_lines(question.deployment.model), interval_text(ends), *answer.assumed],
         facts=_facts(question, answer) | {"step_low_fraction": ends.low_factor, "step_high_fraction": ends.high_factor},
         key="latencies",
         kind="estimated",
@@ -140,7 +141,7 @@ def load_screen(
         lead=[*rates, batch],
         table=columns_kept(tables[0], "latency", "mean_s", "mean_low_s", "mean_high_s", "p50_s", "p90_s", "p99_s", always=4),
         doubts=[*late, *refused],
-        notes=[interval_text(ends), *answer.assumed],
+        notes=[*held_lines(question.deployment.model), interval_text(ends), *answer.assumed],
         failed=bool(beyond),
     )
 

@@ -9,6 +9,7 @@ from estimators.units import format_duration, format_fraction, format_int, forma
 from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
 from reports.views.serving.words import dollars, lengths_text, limits_text
+from reports.views.training.conditions import held_lines
 
 SHOWN_CHOICES = 2
 """Other values of each choice that one screen names."""
@@ -144,7 +145,8 @@ def search_screen(answer: SearchAnswer, tables: Sequence[Table]) -> Screen:
 
 
 def _notes(answer: SearchAnswer) -> list[str]:
-    notes = [f"others: {'; '.join(f'{format_int(count)} {why}' for why, count in answer.losers)}"]
+    notes = held_lines(answer.question.deployment.model)
+    notes += [f"others: {'; '.join(f'{format_int(count)} {why}' for why, count in answer.losers)}"]
     best = answer.best
     if best is None:
         return notes

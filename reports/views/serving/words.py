@@ -6,6 +6,7 @@ from estimators.serving.answer import ServeAnswer
 from estimators.serving.deployment import Deployment
 from estimators.serving.question import ServeQuestion
 from estimators.units import format_bytes, format_duration, format_int, format_money
+from reports.views.training.conditions import held_lines
 
 
 def subject_text(answer: ServeAnswer) -> str:
@@ -63,7 +64,7 @@ def assumptions(answer: ServeAnswer) -> list[str]:
     """Memory, engine, rent: what the figures rest on."""
     asked, found = answer.question, answer.budget
     d = asked.deployment
-    notes = list(answer.notes)
+    notes = [*held_lines(d.model), *answer.notes]
     if found.kv_bytes > 0:
         room = f"{format_bytes(found.kv_bytes)} of cache on each device, {format_int(found.kv_tokens)} tokens"
         interval = "" if found.is_measured else f" (80 %: {format_int(max(0, found.low_tokens))} to {format_int(found.high_tokens)})"

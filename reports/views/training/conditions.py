@@ -10,6 +10,7 @@ from estimators.architectures.joined import Joined
 from estimators.architectures.prediction import in_words
 from estimators.architectures.speech_language import SpeechLanguage
 from estimators.architectures.traced import TracedModel
+from estimators.architectures.traced_decoder import TracedDecoder
 from estimators.architectures.vision_language import VisionLanguage
 from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
 from estimators.counting.estimate import count_params
@@ -40,13 +41,25 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
     """
     if isinstance(model, Joined):
         return _example_lines(model, workload)
-    surplus = _surplus_lines(model, workload)
+    base = model.base
+    if not isinstance(base, TracedModel | Decoder):
+        return _source_lines(base)
+    return [*held_lines(base), *_surplus_lines(model, workload)]
+
+
+def held_lines(model: Model) -> list[str]:
+    """What of its configuration a language model leaves out, and how its file holds the rest; nothing for most.
+
+    All that `scope_lines` says of one where no FLOP are counted: what memory and speed are of.
+    """
     model = model.base
+    if isinstance(model, TracedDecoder):
+        model = model.model
     if isinstance(model, TracedModel):
-        return [*_traced_lines(model), *surplus]
+        return _traced_lines(model)
     if not isinstance(model, Decoder):
-        return _source_lines(model)
-    lines = [*([f"left out: {model.left_out}"] if model.left_out else []), *surplus]
+        return []
+    lines = [f"left out: {model.left_out}"] if model.left_out else []
     if crossing := [block for block in model.blocks if block.of_source]:
         params = sum(count_params(block.ops(Workload(), model.width)) for block in crossing)
         lines.append(f"without images nothing is done with {format_int(params)} parameters, of layers that attend to them: add --images")

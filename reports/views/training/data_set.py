@@ -22,7 +22,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import price_text
+from reports.views.training.conditions import held_lines, price_text
 from reports.views.training.step_ledger import part_columns, part_rows
 from reports.views.training.tuning_job import framework_words
 
@@ -131,6 +131,7 @@ def conditions(answer: DataAnswer, *, batch_is_chosen: bool) -> list[str]:
         f"data: {data.lengths.source}",
         f"rows {packed} {format_int(question.max_length)} tokens at most; {long[data.batching.long_samples]}",
         f"a step: {job.micro_batch} x {job.accumulation} samples{devices}{chosen}; checkpointing {job.checkpointing}, {job.optimizer}",
+        *held_lines(job.model),
     ]
     if answer.price:
         lines.append(f"price per GPU-hour {price_text(answer.price)}: {answer.price.source}")

@@ -8,7 +8,7 @@ from estimators.tuning.data_training import DataAnswer
 from estimators.units import format_bytes, format_duration, format_fraction, format_grouped, format_int
 from reports.screen import Screen, columns_kept
 from reports.table import Table
-from reports.views.training.conditions import price_line
+from reports.views.training.conditions import held_lines, price_line
 from reports.views.training.data_set import conditions, headline, track_line
 
 KEPT = ("scenario", "wall_s", "gpu_hours", "cost_usd_median", "step_time_s", "energy_j")
@@ -37,7 +37,7 @@ def data_set_screen(answer: DataAnswer, tables: Sequence[Table], *, batch_is_cho
         doubts=_doubts(answer),
         notes=[
             *_padding(answer),
-            *(f"{line}." for line in conditions(answer, batch_is_chosen=batch_is_chosen)[:4]),
+            *(f"{line}." for line in (*conditions(answer, batch_is_chosen=batch_is_chosen)[:4], *held_lines(answer.question.job.model))),
             *([price_line(answer.price)] if answer.price else []),
             track_line(answer),
         ],

@@ -14,6 +14,7 @@ from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.errors import BadConfigError
 from estimators.facts.registry import model_entry
+from estimators.serving.cuts import named_checkpoint
 from estimators.spec import Case, Workload
 
 LLAMA_3_8B: dict[str, Any] = dict(model_entry("llama-3-8b").config)
@@ -143,7 +144,8 @@ def test_a_training_holds_16_bits() -> None:
         (COMPRESSED, "quantization_config (compressed-tensors): matrices of layers are held as float8, a scale per channel"),
         ({"quant_method": "aqlm", "bits": 2}, "quantization_config (aqlm) is not known: weights are counted as if none were quantised"),
         ({"quant_method": "torchao", "quant_type": torchao("Odd")}, "quantization_config (torchao), Odd, is not known"),
-        (GPTQ | {"modules_to_not_convert": ["model.layers.3.mlp.up_proj"]}, "1 more names of modules that it leaves alone"),
+        (GPTQ | {"modules_to_not_convert": ["model.layers.3.oddities"]}, "1 more name of modules that it leaves alone is not known"),
+        (GPTQ | {"modules_to_not_convert": ["self_attn", "model.layers.3.mlp"]}, "; left alone: attention, 3% of dense feed-forwards"),
     ],
 )
 def test_it_is_named_in_every_answer(quantization: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -157,9 +159,87 @@ def test_it_is_named_in_every_answer(quantization: dict[str, Any], said: str, tm
         "plan": sixnd.plan(**device, tokens="1T", gpus=8),
         "compare-hardware": sixnd.compare_hardware(**device, tokens="1T", gpus=8),
         "check-claim": sixnd.check_claim(**device, tokens="1T", gpus=64, days=100),
+        "fit": sixnd.fit(**device, method="lora"),
+        "serve": sixnd.serve(**device),
     }
     for verb, answer in answers.items():
-        assert said in "\n".join(line for table in answer.tables() for line in table.conditions), verb
+        assert said in "\n".join(line for table in answer.tables() for line in (*table.conditions, *table.notes)), verb
+
+
+K2: dict[str, Any] = dict(model_entry("kimi-k2").config)
+EXPERTS = 60 * 384 * 3 * 7168 * 2048  # parameters of Kimi K2's experts: 61 layers, of which the first is dense
+SHARED = 60 * 3 * 7168 * 2048
+DENSE = 3 * 7168 * 18432
+ATTENTION = 61 * (7168 * 1536 + 1536 * 64 * 192 + 7168 * (512 + 64) + 512 * 64 * (128 + 128) + 64 * 128 * 7168)
+INT4_IN_32S = compressed({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True})
+
+
+@pytest.mark.parametrize(
+    ("ignored", "quantised"),
+    [
+        # As moonshotai/Kimi-K2-Thinking writes it, from memory. 4.5 bits of the experts and 16 of the rest are 594 GB, as its card has it.
+        (["re:.*self_attn.*", "re:.*shared_experts.*", r"re:.*mlp\.(gate|up|gate_up|down)_proj.*", "lm_head"], EXPERTS),
+        (["re:.*self_attn.*"], EXPERTS + SHARED + DENSE),
+        (["self_attn", "lm_head", "mlp.gate"], EXPERTS + SHARED + DENSE),
+        # As NVIDIA's Model Optimizer writes it: a name for each layer, those of further tokens too.
+        ([f"model.layers.{i}.self_attn*" for i in range(61)] + ["model.layers.61*", "lm_head"], EXPERTS + SHARED + DENSE),
+        ([f"model.layers.{i}.mlp.experts" for i in range(1, 61)], ATTENTION + SHARED + DENSE),
+        (["re:model.layers.0.mlp.*", "re:vision_tower.*", "multi_modal_projector"], EXPERTS + SHARED + ATTENTION),
+        (["model.layers.0"], EXPERTS + SHARED + ATTENTION * 60 // 61),
+    ],
+)
+def test_names_that_are_left_alone_are_read_by_component_and_layer(ignored: list[str], quantised: int) -> None:
+    found = model(INT4_IN_32S | {"ignore": ignored}, K2)
+    params = estimate(Case(model=found, workload=Workload())).params
+    assert weight_bytes(found) == pytest.approx(quantised * 4.5 / 8 + 2 * (params - quantised), rel=1e-5)
+    assert found.stored
+    assert not found.stored.but.unread
+
+
+def test_what_kimi_k2_thinking_holds_is_594_gb() -> None:
+    ignored = ["re:.*self_attn.*", "re:.*shared_experts.*", r"re:.*mlp\.(gate|up|gate_up|down)_proj.*"]
+    assert round(weight_bytes(model(INT4_IN_32S | {"ignore": ignored}, K2)) / 1e9) == 594
+
+
+@pytest.mark.parametrize("pattern", ["re:(.+)+!", "re:.*.*.*.*.*.*.*.*x", "re:(a|(b+)*)*c", "re:((", "re:[", "*" * 40])
+def test_a_pattern_that_might_not_end_is_not_read(pattern: str) -> None:
+    found = model(COMPRESSED | {"ignore": [pattern]})
+    assert found.stored
+    assert found.stored.but.unread == 1
+
+
+@pytest.mark.parametrize(
+    ("quantization", "name"),
+    [
+        (COMPRESSED, "fp8"),
+        (compressed(INT4), "awq"),
+        (INT4_IN_32S, "awq-4-32"),
+        (compressed({"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16}), "nvfp4"),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": INT4 | {"num_bits": 8}, "input_activations": {}}}},
+            "awq-8-128",
+        ),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {
+                    "a": {"weights": {"num_bits": 8, "type": "int", "strategy": "channel"}, "input_activations": {"num_bits": 8}}
+                },
+            },
+            "int8",
+        ),
+        (FP8, "fp8-tiles"),
+        ({"quant_method": "aqlm"}, "16-bit"),
+    ],
+)
+def test_a_checkpoint_is_served_as_it_is_held_and_called_by_how_it_is_multiplied(quantization: dict[str, Any], name: str) -> None:
+    found = model(quantization)
+    served, called = named_checkpoint(found, "", None)
+    assert called == name
+    assert served is found
+    other, asked = named_checkpoint(found, "", "gptq-2-64")
+    assert isinstance(other, Decoder)
+    assert (other.stored, asked) == (None, "gptq-2-64")
 
 
 @pytest.mark.parametrize(
