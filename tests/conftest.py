@@ -69,14 +69,22 @@ def no_calibration_is_found(data_of_these_tests_alone: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def traced_tables_of_these_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def cache_of_these_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Op tables that tests trace are kept for the other tests of this session, and never among the user's own."""
-    from estimators.facts import traced_tables
+    from estimators import own_cache
 
-    folder, own = str(tmp_path_factory.mktemp("traced")), traced_tables.own_cache
-    traced_tables.own_cache = lambda kind: own(kind) if "XDG_CACHE_HOME" in os.environ else folder
+    kept, own = tmp_path_factory.mktemp("cache"), own_cache.folder
+    own_cache.folder = lambda kind: own(kind) if "XDG_CACHE_HOME" in os.environ else str(kept / kind)
+    yield kept
+    own_cache.folder = own
+
+
+@pytest.fixture(autouse=True)
+def no_search_is_remembered(cache_of_these_tests_alone: Path) -> Iterator[None]:
+    """What another test searched, perhaps with prices of its own, is no answer to this one."""
     yield
-    traced_tables.own_cache = own
+    if (searches := cache_of_these_tests_alone / "searches").exists():
+        shutil.rmtree(searches)
 
 
 @pytest.fixture

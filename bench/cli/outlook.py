@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from estimators.facts.prices import PriceRange
     from estimators.training.layouts.job import Job
     from estimators.training.layouts.outlook import Held
-    from estimators.training.layouts.search import Restriction
+    from estimators.training.layouts.restriction import Restriction
     from estimators.training.prediction import Prediction
     from reports.table import Table
 
@@ -40,7 +40,7 @@ def around_tables(
     from estimators.counting.estimate import count_active_params  # deferred, as all of these: most answers do without
     from estimators.spec import Workload
     from estimators.training.layouts.outlook import around_devices, outlook
-    from estimators.training.layouts.search import ANYTHING
+    from estimators.training.layouts.restriction import ANYTHING
     from estimators.validation.nearest_runs import nearest_runs
     from reports.views.planning.outlook import knobs_table, near_runs_table
     from reports.views.planning.plan_questions import scaling_table

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from estimators.spec import Hardware, Model
     from estimators.training.layouts.answer import PlanQuestion, Plans
     from estimators.training.layouts.global_batch import Batch
-    from estimators.training.layouts.search import OnProgress
+    from estimators.training.layouts.restriction import OnProgress
     from reports.table import Table
 
 HAS_PICTURES = True
@@ -206,7 +206,7 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
     from estimators.training.layouts.answer import PlanQuestion
     from estimators.training.layouts.global_batch import PUBLISHED_BATCH
     from estimators.training.layouts.job import Job
-    from estimators.training.layouts.search import Restriction
+    from estimators.training.layouts.restriction import Restriction
 
     own = step_options.measured_rates(options, [device.id for device in devices])
     length = step_options.length_of(options, model, entry)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 
+from estimators import own_cache
 from estimators.errors import UnavailableError
 
 HUB = "https://huggingface.co"
@@ -45,22 +46,13 @@ def cache_folder() -> str:
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if folder := os.environ.get(variable):
             return os.path.expanduser(folder)
-    home = os.environ.get("HF_HOME") or os.path.join(_user_cache(), "huggingface")
+    home = os.environ.get("HF_HOME") or os.path.join(own_cache.user_cache(), "huggingface")
     return os.path.join(os.path.expanduser(home), "hub")
-
-
-def _user_cache() -> str:
-    return os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-
-
-def own_cache(kind: str) -> str:
-    """Where this project keeps what took long to get: fetched configs, traced op tables."""
-    return os.path.join(_user_cache(), "sixnd", kind)
 
 
 def _own_folder() -> str:
     """Where fetched files are kept."""
-    return own_cache("configs")
+    return own_cache.folder("configs")
 
 
 def cached_config(name: str) -> str | None:
@@ -151,10 +143,7 @@ def _keep(name: str, body: bytes) -> str:
     folder = os.path.join(_own_folder(), f"models--{name.replace('/', '--')}")
     path = os.path.join(folder, "config.json")
     try:
-        os.makedirs(folder, exist_ok=True)
-        with open(f"{path}.{os.getpid()}", "wb") as stream:
-            stream.write(body)
-        os.replace(f"{path}.{os.getpid()}", path)
+        own_cache.write(path, body)
     except OSError as error:
         raise UnavailableError(f"cannot keep {path!r}: {error.strerror}; set XDG_CACHE_HOME to a folder that can be written") from None
     return path

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from estimators import text_file
+from estimators import own_cache, text_file
 from estimators.architectures.from_config import is_of_diffusers
 from estimators.architectures.traced import TracedModel
 from estimators.architectures.traced_file import as_json, from_json
 from estimators.errors import BadConfigError
-from estimators.facts.hub_config import own_cache
 from estimators.frozen import replace
 
 TRACER = 4
@@ -56,17 +55,11 @@ def keep(config: Mapping[str, Any], model: TracedModel, versions: tuple[str, str
     Args:
         versions: of the packages that it was traced by: transformers or diffusers, and torch.
     """
-    folder = _folder()
-    path = os.path.join(folder, f"{_key(config)}-{'-'.join(versions)}.json")
-    with suppress(OSError):
-        os.makedirs(folder, exist_ok=True)
-        with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as stream:
-            stream.write(as_json(model))
-        os.replace(f"{path}.{os.getpid()}", path)
+    own_cache.keep(os.path.join(_folder(), f"{_key(config)}-{'-'.join(versions)}.json"), as_json(model))
 
 
 def _folder() -> str:
-    return own_cache("traced")
+    return own_cache.folder("traced")
 
 
 def _key(config: Mapping[str, Any]) -> str:

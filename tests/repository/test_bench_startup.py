@@ -6,6 +6,7 @@ Run with: python -m pytest tests/repository/test_bench_startup.py --benchmark-on
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -33,6 +34,16 @@ SHOW = {
     "deepseek-v3": shlex.split("-m bench show --model deepseek-v3 --seq-len 512"),
     "resnet-50": shlex.split("-m bench show --model resnet-50"),
 }
+SECOND = {
+    "estimate": "estimate qwen3.5-35b-a3b --tokens 1T --hardware h100 --gpus 256",
+    "estimate of many layouts": "estimate glm-5 --tokens 1T --hardware h100 --gpus 256",
+    "plan": "plan gemma-4-31b --hardware h100 --gpus 64",
+    "plan of many layouts": "plan deepseek-v4-pro --hardware h100 --gpus 1024",
+    "fit": "fit lfm2-8b-a1b --hardware h100",
+    "serve": "serve gemma-4-31b --hardware h100",
+    "check-claim": "check-claim llama-4-scout --tokens 1T --hardware h100 --gpus 256 --days 30",
+}
+"""Questions that are asked a second time."""
 
 
 @pytest.fixture
@@ -40,6 +51,7 @@ def python(tmp_path: Path) -> Callable[[list[str]], float]:
     """Seconds that one Python process takes; bytecode is compiled beforehand, as it is after an installation."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     env["PYTHONPYCACHEPREFIX"] = str(tmp_path / "bytecode")
+    env["XDG_CACHE_HOME"] = os.devnull  # nothing can be kept: every search is a first one
 
     def run(words: list[str]) -> float:
         start_s = time.perf_counter()
@@ -93,3 +105,27 @@ def test_show_costs_at_most_five_bare_pythons(benchmark: Any, python: Callable[[
 
 def test_import_sixnd_costs_at_most_two_pythons_that_import_json(benchmark: Any, python: Callable[[list[str]], float]) -> None:
     assert ratio_to_bare(benchmark, python, FACE, JSON) <= 2
+
+
+def processor_s(words: list[str], env: dict[str, str]) -> float:
+    """Processor time of one Python process, its own and the system's for it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("question", SECOND)
+def test_a_question_asked_again_costs_less_than_five_bare_pythons_of_processor_time(benchmark: Any, tmp_path: Path, question: str) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env |= {"PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    words = ["-m", "bench", *shlex.split(SECOND[question])]
+    bare_s, command_s = [], []
+
+    def pair() -> None:
+        bare_s.append(processor_s(NOTHING, env))
+        command_s.append(processor_s(words, env))
+
+    benchmark.pedantic(pair, rounds=30, warmup_rounds=2)
+    benchmark.extra_info.update(bare_s=min(bare_s), command_s=min(command_s), ratio=min(command_s) / min(bare_s))
+    assert min(command_s) / min(bare_s) < 5

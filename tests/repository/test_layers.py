@@ -85,7 +85,7 @@ LAYERS = {
             "estimators.weight_formats",
         ),
         ("estimators.errors", "estimators.frozen"),
-        ("estimators.printable", "estimators.text_file"),
+        ("estimators.own_cache", "estimators.printable", "estimators.remembered", "estimators.text_file"),
     ],
 }
 """The layers of a package, the highest first. A module belongs to the longest name here that it lies in, so that one which

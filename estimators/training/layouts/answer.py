@@ -19,8 +19,8 @@ from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.launchers.setup import Setup
 from estimators.training.layouts.planned import Option, Plan, option, plan
+from estimators.training.layouts.restriction import ANYTHING, OnProgress, Restriction
 from estimators.training.layouts.scaling import Point, scaling_curve
-from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction
 from estimators.training.layouts.sizing import FLOP_PER_PARAM_TOKEN, Sizing, compute_optimal
 from estimators.training.layouts.what_if import WhatIf, what_if
 from estimators.training.prediction import Prediction

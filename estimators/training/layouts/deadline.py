@@ -10,7 +10,8 @@ from estimators.training.layouts.feasibility import raise_nothing_fits
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.planned import Plan, best_of
-from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction, Search, search
+from estimators.training.layouts.restriction import ANYTHING, OnProgress, Restriction
+from estimators.training.layouts.search import Search, search
 from estimators.units import format_count, format_duration, format_int, format_money
 
 MOST_DEVICES = 16_384

@@ -7,9 +7,10 @@ from typing import NoReturn
 from estimators.cost.divisibility import nearest
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, DoesNotFitError
-from estimators.training.layouts.candidates import legal_degrees
+from estimators.training.layouts.degrees import legal_degrees
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.search import ANYTHING, Restriction, Search, search
+from estimators.training.layouts.restriction import ANYTHING, Restriction
+from estimators.training.layouts.search import Search, search
 from estimators.units import format_bytes, format_fraction
 
 MAX_SEARCHED_DEVICES = 65_536

@@ -11,8 +11,8 @@ from estimators.facts.prices import PriceRange
 from estimators.frozen import field, frozen
 from estimators.spec import Hardware
 from estimators.training.layouts.job import Job
+from estimators.training.layouts.restriction import ANYTHING, Restriction
 from estimators.training.layouts.scaling import Point, scaling_curve
-from estimators.training.layouts.search import ANYTHING, Restriction
 from estimators.training.layouts.what_if import what_if
 from estimators.units import HOUR_S, format_byte_rate, format_int
 

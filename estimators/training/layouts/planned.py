@@ -10,7 +10,8 @@ from estimators.training.at_utilization import check_devices
 from estimators.training.layouts.feasibility import raise_nothing_fits
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction, Search, search
+from estimators.training.layouts.restriction import ANYTHING, OnProgress, Restriction
+from estimators.training.layouts.search import Search, search
 from estimators.training.prediction import Prediction
 from estimators.training.step import PARTS
 from estimators.units import DAY_S, HOUR_S, format_signed_duration
@@ -120,7 +121,7 @@ def best_of(searched: Search, num_options: int = 1) -> Plan:
         num_devices=searched.num_devices,
         global_batch=searched.global_batch,
         options=(first, *(option(job, layout, first.prediction) for layout in layouts[1:])),
-        num_legal=len(searched.lanes),
+        num_legal=searched.num_priced,
         num_fitting=searched.num_fitting,
         capacity_bytes=searched.capacity_bytes,
         too_large=fastest if fastest and fastest[2] > searched.capacity_bytes else None,

@@ -7,7 +7,7 @@ from estimators.frozen import frozen
 from estimators.training.layouts.global_batch import Batch
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.planned import Plan, plan
-from estimators.training.layouts.search import ANYTHING, Restriction
+from estimators.training.layouts.restriction import ANYTHING, Restriction
 
 DOUBLINGS = 6
 WORTH_DOUBLING = 1.5

@@ -1,57 +1,35 @@
-"""search(): all legal layouts priced, those that fit ranked; a few different ones returned instead of ten variants of one."""
+"""search(): what comes of pricing all legal layouts; a question that was asked before is answered from memory, without numpy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from estimators.cost.layout import Layout
-from estimators.cost.software import DEFAULT_STACK, SHARDED_STACK, is_sharded
-from estimators.frozen import field, frozen, replace
-from estimators.training.layouts import fine_tuning
-from estimators.training.layouts.candidates import Candidates, candidates
-from estimators.training.layouts.emit import launcher
+from estimators import remembered
+from estimators.cost.layout import Layout, parse_layout
+from estimators.frozen import frozen
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.software_limits import runs
+from estimators.training.layouts.restriction import ANYTHING, OnProgress, Restriction
 
-CHUNK = 8192
-"""Layouts priced at a time: as many as keep the intermediate arrays in the processor's cache."""
+if TYPE_CHECKING:
+    from estimators.training.layouts.priced_lanes import PricedLanes
 
-TIE = 1e-6
-"""Relative difference of step times below which the simpler layout wins."""
+MOST_OPTIONS = 50
+"""Layouts that are ranked at most."""
 
-OnProgress = Callable[[int, int], None]
-"""Takes how many layouts are priced and how many there are."""
-
-
-@frozen
-class Restriction:
-    """Which of the legal layouts are wanted.
-
-    Attributes:
-        max_tp: the largest degree of tensor parallelism; None for a scale-up domain.
-        schedule: of every pipeline: 1f1b or zero-bubble.
-        launcher: what must be able to run them; empty for anything.
-    """
-
-    max_tp: int | None = None
-    schedule: str = "1f1b"
-    launcher: str = ""
-
-
-ANYTHING = Restriction()
+KIND = "searches"
 
 
 @frozen
 class Search:
-    """Every priced layout.
+    """What came of pricing every legal layout of a job. Layouts are written as `parse_layout` reads them.
 
     Attributes:
         num_legal: layouts, those that the restriction rules out among them.
-        step_time_s, memory_bytes, needed_bytes: one figure per lane; what is needed has a reserve.
-        capacity_bytes: of one device, less the job's margin.
+        num_priced, num_fitting: those that it leaves, and those of them that fit.
+        ranked: the fastest that fit, one per family, at most MOST_OPTIONS; equal times go to the simpler layout.
+        fastest: of all, whether or not it fits: it, its step time in seconds and the bytes that it needs; None without any.
+        least: the one that needs the least memory, and how many bytes; None without any.
     """
 
     job: Job
@@ -59,98 +37,31 @@ class Search:
     global_batch: int
     restriction: Restriction
     num_legal: int
-    lanes: Candidates = field(hash=False)
-    step_time_s: Any = field(hash=False)
-    memory_bytes: Any = field(hash=False)
-    needed_bytes: Any = field(hash=False)
-    capacity_bytes: float
+    num_priced: int
+    num_fitting: int
+    ranked: tuple[str, ...]
+    fastest: tuple[str, float, float] | None
+    least: tuple[str, float] | None
 
     @property
-    def fits(self) -> Any:
-        """Which lanes fit into a device."""
-        return self.needed_bytes <= self.capacity_bytes
-
-    @property
-    def num_fitting(self) -> int:
-        """How many do."""
-        return int(np.count_nonzero(self.fits))
+    def capacity_bytes(self) -> float:
+        """Of one device, less the job's margin."""
+        return self.job.plannable_bytes
 
     def best(self, num: int = 5) -> list[Layout]:
-        """The fastest layouts that fit, one per family; empty where none fits."""
-        return [self.lanes.layout(lane) for lane in self.best_lanes(num)]
-
-    def best_lanes(self, num: int = 5) -> list[int]:
-        """Their places. Equal times go to the simpler layout."""
-        fitting = np.flatnonzero(self.fits)
-        if not len(fitting):
-            return []
-        fastest = float(self.step_time_s[fitting].min())
-        rounded = np.round(np.log(self.step_time_s[fitting] / fastest) / TIE)
-        order = fitting[np.lexsort((_complexity(self.lanes.take(fitting)), rounded))]
-        families = _families(self.lanes.take(order))
-        _, first = np.unique(families, axis=0, return_index=True)
-        return [int(order[place]) for place in sorted(first)[:num]]
+        """The fastest layouts that fit, one per family, at most MOST_OPTIONS; empty where none fits."""
+        return [self._layout(text) for text in self.ranked[:num]]
 
     def fastest_of_all(self) -> tuple[Layout, float, float] | None:
         """The fastest layout whether or not it fits, its step time and the memory that it needs."""
-        if not len(self.lanes):
-            return None
-        lane = int(np.argmin(self.step_time_s))
-        return self.lanes.layout(lane), float(self.step_time_s[lane]), float(self.needed_bytes[lane])
+        return (self._layout(self.fastest[0]), *self.fastest[1:]) if self.fastest else None
 
     def smallest(self) -> tuple[Layout, float] | None:
         """The layout that needs the least memory, and how much."""
-        if not len(self.lanes):
-            return None
-        lane = int(np.argmin(self.needed_bytes))
-        return self.lanes.layout(lane), float(self.needed_bytes[lane])
+        return (self._layout(self.least[0]), *self.least[1:]) if self.least else None
 
-
-def _complexity(lanes: Candidates) -> Any:
-    """How much there is to set up: degrees of parallelism, chunks, what is sharded, what is recomputed, sequences at once."""
-    cuts = sum(np.log2(getattr(lanes, name)) + (getattr(lanes, name) > 1) for name in ("tp", "pp", "cp", "ep", "vp"))
-    return cuts + lanes.zero + (lanes.shard > 0) + lanes.selective + 2 * lanes.full + np.log2(lanes.micro_batch) / 8
-
-
-def _families(lanes: Candidates) -> Any:
-    """What makes two layouts different in kind: how the model is cut, and whether weights are sharded."""
-    return np.stack([lanes.tp, lanes.pp, lanes.cp, lanes.ep, lanes.zero >= 3, lanes.full], axis=1)
-
-
-def _chunks(job: Job, lanes: Candidates) -> Iterator[tuple[Any, Job]]:
-    """Places of lanes, some at a time, and the job under the software that prices them: the job's own, else what is usual for each."""
-    groups = [(np.arange(len(lanes)), job)]
-    if not job.stack_id:
-        sharded = is_sharded(lanes)
-        groups = [
-            (np.flatnonzero(mask), replace(job, stack_id=name)) for mask, name in ((sharded, SHARDED_STACK), (~sharded, DEFAULT_STACK))
-        ]
-    for places, one in groups:
-        for start in range(0, len(places), CHUNK):
-            yield places[start : start + CHUNK], one
-
-
-def _priced(job: Job, lanes: Candidates, on_progress: OnProgress | None) -> tuple[Any, Any, Any]:
-    """Step time, memory and what is needed of it, lane by lane."""
-    times, memory = np.empty(len(lanes)), np.empty(len(lanes))
-    done = 0
-    for chunk, one in _chunks(job, lanes):
-        part = lanes.take(chunk)
-        times[chunk] = one.ledger(part).step_time_s
-        memory[chunk] = one.memory_bytes(part)
-        done += len(chunk)
-        if on_progress:
-            on_progress(done, len(lanes))
-    return times, memory, memory
-
-
-def _priced_one_by_one(job: Job, lanes: Candidates) -> tuple[Any, Any, Any]:
-    """The same of a fine-tuning, which has few layouts."""
-    layouts = [lanes.layout(lane) for lane in range(len(lanes))]
-    fits = [fine_tuning.fit_of(job, layout) for layout in layouts]
-    times = [fine_tuning.step_of(job, layout).step_time_s for layout in layouts]
-    memory = np.array([each.allocated_bytes for each in fits])
-    return np.array(times), memory, np.array([each.needed_bytes for each in fits])
+    def _layout(self, text: str) -> Layout:
+        return parse_layout(text, num_devices=self.num_devices, global_batch=self.global_batch)
 
 
 def search(
@@ -161,29 +72,35 @@ def search(
     *,
     on_progress: OnProgress | None = None,
 ) -> Search:
-    """Every legal layout of a job on so many devices, priced in time and memory.
+    """What comes of pricing every legal layout of a job on so many devices, in time and memory.
 
     Args:
         global_batch: sequences of one step.
+        on_progress: told while layouts are priced, and nothing of what is remembered.
     """
-    machine, tp = job.machine, restriction.max_tp
-    lanes = candidates(job.work, num_devices, global_batch, domain=int(machine.domain), max_tp=tp, schedule=restriction.schedule)
-    lanes = lanes.take(runs(job.stack_id, lanes))
-    if job.is_tuned:
-        lanes = lanes.take(fine_tuning.usual_layouts(job, lanes))
-    num_legal = len(lanes)
-    if restriction.launcher:
-        lanes = lanes.take(launcher(restriction.launcher).can_run(lanes))
-    times, memory, needed = _priced_one_by_one(job, lanes) if job.is_tuned else _priced(job, lanes, on_progress)
-    return Search(
-        job=job,
-        num_devices=num_devices,
-        global_batch=global_batch,
-        restriction=restriction,
-        num_legal=num_legal,
-        lanes=lanes,
-        step_time_s=times,
-        memory_bytes=memory,
-        needed_bytes=needed,
-        capacity_bytes=job.plannable_bytes,
-    )
+    question = f"{_said(job)} {num_devices} {global_batch} {restriction!r}"
+    outcome = remembered.recall(KIND, question)
+    if outcome is None:
+        from estimators.training.layouts.priced_lanes import priced_lanes  # deferred: numpy
+
+        outcome = _outcome(priced_lanes(job, num_devices, global_batch, restriction, on_progress=on_progress))
+        remembered.remember(KIND, question, outcome)
+    tuples = {name: tuple(value) for name, value in outcome.items() if isinstance(value, list)}
+    return Search(job=job, num_devices=num_devices, global_batch=global_batch, restriction=restriction, **{**outcome, **tuples})
+
+
+_said = functools.lru_cache(maxsize=8)(repr)
+"""A job in words, every field of it; searched on many numbers of devices it is written once."""
+
+
+def _outcome(priced: PricedLanes) -> dict[str, Any]:
+    """The fields of a Search that pricing decides, as json has them."""
+    fastest, least = priced.fastest_of_all(), priced.smallest()
+    return {
+        "num_legal": priced.num_legal,
+        "num_priced": len(priced.lanes),
+        "num_fitting": priced.num_fitting,
+        "ranked": [str(layout) for layout in priced.best(MOST_OPTIONS)],
+        "fastest": [str(fastest[0]), *fastest[1:]] if fastest else None,
+        "least": [str(least[0]), *least[1:]] if least else None,
+    }

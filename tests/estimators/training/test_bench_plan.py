@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators.training.layouts.search import CHUNK, search
+from estimators.training.layouts.priced_lanes import CHUNK, priced_lanes
 from tests.support.planner_jobs import job
 
 GPT3 = job("gpt-3")
@@ -36,7 +36,7 @@ def bare_s() -> float:
 
 
 def test_layouts_are_priced_in_at_most_a_thousand_bare_operations_each(benchmark: Any) -> None:
-    found = benchmark(search, MIXTURE, 2048, 4096)
+    found = benchmark(priced_lanes, MIXTURE, 2048, 4096)
     seconds = benchmark.stats.stats.min / len(found.lanes)
     benchmark.extra_info.update(num_layouts=len(found.lanes), layouts_per_s=1 / seconds, bare_operations=seconds / bare_s())
     assert seconds / bare_s() <= BARE_OPERATIONS
@@ -44,7 +44,7 @@ def test_layouts_are_priced_in_at_most_a_thousand_bare_operations_each(benchmark
 
 def test_a_layout_in_a_search_costs_at_most_a_fiftieth_of_one_alone(benchmark: Any) -> None:
     """175B on 1,024 GPUs, against the same layouts one at a time in the same run."""
-    found = benchmark(search, GPT3, 1024, 1536)
+    found = benchmark(priced_lanes, GPT3, 1024, 1536)
     layouts = [found.lanes.layout(lane) for lane in range(0, len(found.lanes), 100)]
 
     def singly() -> None:
@@ -60,7 +60,7 @@ def test_a_layout_in_a_search_costs_at_most_a_fiftieth_of_one_alone(benchmark: A
 
 def test_one_estimate_in_process_costs_at_most_ten_thousand_multiplications(benchmark: Any) -> None:
     """Recorded as `estimate_s`; the aim is 0.35 ms, asserted as a ratio to a loop that only multiplies."""
-    layout = search(GPT3, 1024, 1536).best(1)[0]
+    layout = priced_lanes(GPT3, 1024, 1536).best(1)[0]
     benchmark(GPT3.predict, layout)
 
     def loop() -> None:

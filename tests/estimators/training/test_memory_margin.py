@@ -11,7 +11,7 @@ from estimators.frozen import replace
 from estimators.training.layouts.feasibility import check_layout
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.planned import plan
-from estimators.training.layouts.search import search
+from estimators.training.layouts.priced_lanes import priced_lanes
 from estimators.training.layouts.what_if import what_if
 from tests.support.planner_jobs import job
 
@@ -26,18 +26,18 @@ def memory_of_plan(one: Job) -> float:
 def test_a_chosen_layout_leaves_a_twentieth_free_unless_told_otherwise() -> None:
     assert memory_of_plan(LLAMA) <= 0.95
     assert memory_of_plan(replace(LLAMA, memory_margin=0.3)) <= 0.7
-    assert search(replace(LLAMA, memory_margin=0.0), 64, 512).memory_bytes.max() / LLAMA.capacity_bytes > 0.95
+    assert priced_lanes(replace(LLAMA, memory_margin=0.0), 64, 512).memory_bytes.max() / LLAMA.capacity_bytes > 0.95
 
 
 def test_less_room_never_fits_more_layouts() -> None:
-    fitting = [search(replace(LLAMA, memory_margin=margin), 64, 512).num_fitting for margin in (0.0, 0.05, 0.5)]
+    fitting = [priced_lanes(replace(LLAMA, memory_margin=margin), 64, 512).num_fitting for margin in (0.0, 0.05, 0.5)]
     assert fitting == sorted(fitting, reverse=True)
     assert fitting[0] > fitting[1] > fitting[2]
 
 
 def in_the_margin(one: Job) -> Layout:
     """A layout between 95 % of a device and all of it."""
-    found = search(replace(one, memory_margin=0.0), 64, 512)
+    found = priced_lanes(replace(one, memory_margin=0.0), 64, 512)
     shares = found.memory_bytes / one.capacity_bytes
     return found.lanes.layout(int(next(lane for lane, share in enumerate(shares) if 0.96 < share < 0.99)))
 
@@ -74,7 +74,7 @@ def test_every_verb_takes_the_margin_and_a_step_that_is_not_predicted_has_none()
 
 def test_gradients_are_never_shared_out_beside_a_pipeline() -> None:
     for stack_id in ("megatron-core", "pytorch-fsdp2"):
-        lanes = search(replace(LLAMA, stack_id=stack_id), 64, 512).lanes
+        lanes = priced_lanes(replace(LLAMA, stack_id=stack_id), 64, 512).lanes
         assert not ((lanes.zero == 2) & (lanes.pp > 1)).any()
         assert ((lanes.zero == 2) & (lanes.pp == 1)).any()
         assert ((lanes.zero == 1) & (lanes.pp > 1)).any()

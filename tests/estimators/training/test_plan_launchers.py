@@ -19,7 +19,7 @@ from estimators.training.layouts.emit import LAUNCHERS, emit, from_file, from_te
 from estimators.training.layouts.global_batch import Batch
 from estimators.training.layouts.launchers.setup import Setup, stage_sizes
 from estimators.training.layouts.planned import plan
-from estimators.training.layouts.search import Restriction
+from estimators.training.layouts.restriction import Restriction
 from tests.support.planner_jobs import job
 
 SETUP = Setup(seq_len=8192, layers=126, dtype="bf16", devices_per_node=8)

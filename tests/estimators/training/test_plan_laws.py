@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from estimators.cost.layout import Layout
 from estimators.frozen import replace
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.search import Search, search
+from estimators.training.layouts.priced_lanes import PricedLanes, priced_lanes
 from estimators.training.passes import pass_s
 from estimators.training.step import step_time
 from tests.support.planner_jobs import job
@@ -27,9 +27,9 @@ JOBS = {
 
 
 @functools.cache
-def searched(name: str) -> Search:
+def searched(name: str) -> PricedLanes:
     one, num_devices, batch = JOBS[name]
-    return search(one, num_devices, batch)
+    return priced_lanes(one, num_devices, batch)
 
 
 @st.composite

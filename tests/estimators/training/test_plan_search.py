@@ -16,7 +16,8 @@ from estimators.training.layouts.candidates import candidates
 from estimators.training.layouts.feasibility import check_layout
 from estimators.training.layouts.global_batch import Batch
 from estimators.training.layouts.planned import option, plan
-from estimators.training.layouts.search import Restriction, search
+from estimators.training.layouts.priced_lanes import priced_lanes
+from estimators.training.layouts.restriction import Restriction
 from estimators.training.sequence_cost import sequence_cost_of
 from estimators.validation.model import shipped_model
 from tests.support.planner_jobs import job
@@ -37,7 +38,7 @@ def test_gpt3_on_1024_gpus_is_planned_at_least_as_well_as_the_papers_did(text: s
 
 
 def test_the_papers_layouts_are_legal_and_among_those_searched() -> None:
-    lanes = search(GPT3, 1024, 1536).lanes
+    lanes = priced_lanes(GPT3, 1024, 1536).lanes
     searched = {str(lanes.layout(i)) for i in range(len(lanes))}
     for text in ("tp=8,pp=8,sp=1", "tp=8,pp=16,sp=1,recompute=full", "tp=8,pp=8,vp=12,sp=1"):
         assert str(parse_layout(text, num_devices=1024, global_batch=1536)) in searched
@@ -76,7 +77,7 @@ def test_an_exhaustive_search_by_hand_finds_nothing_faster() -> None:
 )
 def test_lanes_and_single_layouts_agree(name: str, hardware_id: str, seq_len: int, num_devices: int) -> None:
     one = job(name, hardware_id, seq_len)
-    found = search(one, num_devices, Batch().on(num_devices, params=one.work.params, seq_len=seq_len))
+    found = priced_lanes(one, num_devices, Batch().on(num_devices, params=one.work.params, seq_len=seq_len))
     assert len(found.lanes) > 500
     for lane in range(0, len(found.lanes), len(found.lanes) // 200):
         layout = found.lanes.layout(lane)
@@ -88,7 +89,7 @@ def test_lanes_and_single_layouts_agree(name: str, hardware_id: str, seq_len: in
 def test_every_layout_that_is_searched_keeps_the_rules_that_users_are_told() -> None:
     for one, num in ((job("mixtral-8x7b", seq_len=4096), 32), (job("llama-3-70b", seq_len=8192), 128)):
         roomy = replace(one, hardware=replace(one.hardware, memory_bytes=10**15))
-        lanes = search(roomy, num, 256).lanes
+        lanes = priced_lanes(roomy, num, 256).lanes
         for lane in range(0, len(lanes), 7):
             check_layout(roomy, lanes.layout(lane))
 
@@ -112,14 +113,14 @@ def test_feed_forwards_that_are_not_divided_evenly_are_not_searched() -> None:
 
 
 def test_tensor_parallelism_stays_within_a_node_unless_asked() -> None:
-    assert search(GPT3, 64, 64).lanes.tp.max() == 8
-    assert search(GPT3, 64, 64, Restriction(max_tp=16)).lanes.tp.max() == 16
+    assert priced_lanes(GPT3, 64, 64).lanes.tp.max() == 8
+    assert priced_lanes(GPT3, 64, 64, Restriction(max_tp=16)).lanes.tp.max() == 16
 
 
 def test_contexts_are_cut_down_to_2048_tokens_a_device() -> None:
-    assert search(job("llama-3-8b", "h200-sxm-141gb", 131072), 64, 64).lanes.cp.max() == 64
-    assert search(job("llama-3-8b", "h200-sxm-141gb", 8192), 64, 64).lanes.cp.max() == 4
-    assert search(job("llama-3-8b", "h200-sxm-141gb", 2048), 64, 64).lanes.cp.max() == 1
+    assert priced_lanes(job("llama-3-8b", "h200-sxm-141gb", 131072), 64, 64).lanes.cp.max() == 64
+    assert priced_lanes(job("llama-3-8b", "h200-sxm-141gb", 8192), 64, 64).lanes.cp.max() == 4
+    assert priced_lanes(job("llama-3-8b", "h200-sxm-141gb", 2048), 64, 64).lanes.cp.max() == 1
 
 
 def test_options_differ_in_kind() -> None:
@@ -146,7 +147,7 @@ def test_the_fastest_that_does_not_fit_is_named() -> None:
 
 def test_progress_is_reported_up_to_the_whole() -> None:
     seen: list[tuple[int, int]] = []
-    found = search(job("deepseek-v3", "h100-sxm5-80gb", 4096), 2048, 4096, on_progress=lambda done, whole: seen.append((done, whole)))
+    found = priced_lanes(job("deepseek-v3", "h100-sxm5-80gb", 4096), 2048, 4096, on_progress=lambda done, whole: seen.append((done, whole)))
     assert len(seen) > 1
     assert seen[-1] == (len(found.lanes), len(found.lanes))
 
@@ -196,7 +197,7 @@ def test_devices_that_no_such_batch_divides_over_are_refused_with_some_that_work
 @pytest.mark.parametrize("name", ["mamba2-2.7b", "bamba-9b", "jamba-v0.1", "qwen3.5-35b-a3b"])
 def test_layers_with_scans_are_planned_whole_and_said_to_be_unmeasured(name: str) -> None:
     asked = job(name, "h100-sxm5-80gb", 4096)
-    found = search(asked, 64, 512)
+    found = priced_lanes(asked, 64, 512)
     best = found.best(1)[0]
     assert (best.tp, best.cp) == (1, 1)
     predicted = asked.predict(best)
@@ -224,7 +225,7 @@ def test_every_kind_of_language_model_is_planned(name: str) -> None:
 
 
 def test_sequence_parallelism_is_optional_and_pays() -> None:
-    lanes = search(GPT3, 64, 64).lanes
+    lanes = priced_lanes(GPT3, 64, 64).lanes
     assert set(lanes.sequence_parallel[lanes.tp > 1]) == {True, False}
     assert not lanes.sequence_parallel[lanes.tp == 1].any()
     assert plan(GPT3, 1024).best.layout.sequence_parallel

@@ -9,7 +9,7 @@ from estimators.cost.software import stacks
 from estimators.errors import BadValueError
 from estimators.frozen import replace
 from estimators.training.layouts.feasibility import check_layout
-from estimators.training.layouts.search import search
+from estimators.training.layouts.priced_lanes import priced_lanes
 from estimators.training.layouts.software_limits import BY_STACK, check_runs, runs
 from tests.support.planner_jobs import job
 
@@ -42,13 +42,13 @@ TRAIN_WHOLE_MODELS = sorted(name for name, stack in stacks().items() if not stac
 
 @pytest.mark.parametrize("stack_id", TRAIN_WHOLE_MODELS)
 def test_every_offered_layout_is_one_that_the_software_runs(stack_id: str) -> None:
-    lanes = search(replace(LLAMA, stack_id=stack_id), 16, 64).lanes
+    lanes = priced_lanes(replace(LLAMA, stack_id=stack_id), 16, 64).lanes
     assert len(lanes)
     for lane in range(0, len(lanes), 11):
         check_runs(stack_id, lanes.layout(lane))
 
 
 def test_megatron_core_runs_every_cut() -> None:
-    lanes = search(LLAMA, 16, 64).lanes
+    lanes = priced_lanes(LLAMA, 16, 64).lanes
     assert all((getattr(lanes, name) > 1).any() for name in ("tp", "pp", "dp"))
     assert set(lanes.zero) == {0, 1, 2, 3}

@@ -10,7 +10,7 @@ from estimators.cost.software import stacks, usual_stack
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.search import search
+from estimators.training.layouts.priced_lanes import priced_lanes
 from estimators.training.prediction import predict
 from estimators.validation.model import shipped_model
 
@@ -42,7 +42,7 @@ def test_software_that_was_asked_for_is_kept() -> None:
 
 
 def test_a_search_prices_each_layout_as_it_is_priced_alone() -> None:
-    searched = search(JOB, 8, 64)
+    searched = priced_lanes(JOB, 8, 64)
     for lane in range(0, len(searched.lanes), max(1, len(searched.lanes) // 60)):
         layout = searched.lanes.layout(lane)
         assert searched.step_time_s[lane] == pytest.approx(JOB.predict(layout).step_time_s)
