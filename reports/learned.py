@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from bench.records.record import Measurement
 from bench.records.request import TASKS
+from bench.statistics.rates import MAIN_PHASE
 from estimators.counting.formulas import six_nd, two_n
 from estimators.frozen import frozen
-from reports.rates import MAIN_PHASE
 
 
 @frozen

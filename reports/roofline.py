@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from bench.records.asked import Asked
 from bench.records.record import Measurement
+from bench.statistics.rates import all_rates, ceiling
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.conventions import step_flop
 from estimators.errors import RequestError
 from estimators.frozen import frozen
 from estimators.spec import Op, Workload
-from reports.rates import all_rates, ceiling
 
 CLASSES: Mapping[str, tuple[str, ...]] = {"matmul": ("matmul",), "attention": ("attention", "scan")}
 """Class of operator, as a predicted step has them -> the kinds of the op table in it. Others multiply nothing."""

@@ -8,12 +8,12 @@ from bench.records.asked import Asked
 from bench.records.record import Measurement, Phase
 from bench.records.served import result_of
 from bench.statistics.noise_floor import TASK
+from bench.statistics.rates import MAIN_PHASE, headline_s, items_per_sample, main_phase, main_rates
 from estimators import units
 from estimators.errors import BadRecordError
 from estimators.units import format_rate
 from reports import served
 from reports.checks.crosscheck import crosscheck, failed
-from reports.rates import MAIN_PHASE, headline_s, items_per_sample, main_phase, main_rates
 from reports.table import Column, Table, Value
 from reports.views.records import measured, selftest
 from reports.views.records import served as served_view

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from bench.records.record import Measurement
 from bench.statistics import robust
+from bench.statistics.rates import all_rates, drift
 from estimators.advice import Advice
 from estimators.facts.causes import causes
 from estimators.frozen import frozen
-from reports.rates import all_rates, drift
 
 UNEXPLAINED = "unexplained"
 

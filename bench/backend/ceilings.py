@@ -1,7 +1,8 @@
 """Rates that this machine reaches just before a run: what measured steps are held against.
 
 A CPU has no datasheet peak, and a GPU seldom reaches its own. A ceiling is the median rate of the best of several
-shapes: a step that beats it shows that the ceiling was taken too low (by a busy machine, say).
+shapes: a step that beats it shows that the ceiling was taken too low (by a busy machine, say). It is then taken again,
+by its fastest sample: what the machine does while no other program is on it, as it may have been in the middle step.
 """
 
 from __future__ import annotations
@@ -39,30 +40,35 @@ class _Trial:
     step: Callable[[], object]
     samples_s: list[float] = field(default_factory=list)
 
-    @property
-    def rate(self) -> float:
-        return self.work / robust.median(self.samples_s)
+    def rate(self, of: Callable[[list[float]], float]) -> float:
+        return self.work / of(self.samples_s)
 
 
-def matmul_ceiling(device: Device, dtype_name: str, max_time_s: float = 3.0) -> Ceiling:
+def matmul_ceiling(device: Device, dtype_name: str, max_time_s: float = 3.0, *, fastest: bool = False) -> Ceiling:
     """The highest sustained rate of x[m, k] · W[n, k]ᵀ over square and layer-like shapes, 2 m n k FLOP each.
+
+    Args:
+        fastest: by the fastest sample, not by the median.
 
     Raises:
         UnavailableError: the device cannot multiply in this dtype.
     """
     shapes = sorted([(s, s, s) for s in _SQUARE[device.kind]] + list(_LAYER[device.kind]), key=lambda mnk: mnk[0] * mnk[1] * mnk[2])
-    return _best("matmul", dtype_name, device, _matmuls(shapes, device, dtype_name), max_time_s)
+    return _best("matmul", dtype_name, device, _matmuls(shapes, device, dtype_name), max_time_s, fastest=fastest)
 
 
-def bandwidth_ceiling(device: Device, max_time_s: float = 3.0) -> Ceiling:
+def bandwidth_ceiling(device: Device, max_time_s: float = 3.0, *, fastest: bool = False) -> Ceiling:
     """The highest sustained rate of bytes over a working set far beyond the caches, in fp32.
 
     Read only (sum, dot product, matrix-vector product as weights are streamed in decoding), copy (read and write),
     and a = b + 3 c (two reads and a write, McCalpin's STREAM triad). Bytes are those the arrays hold: what a cache
     fetches before it overwrites is not counted.
+
+    Args:
+        fastest: by the fastest sample, not by the median.
     """
     num_bytes = working_set_bytes(device)
-    return _best("bandwidth", "fp32", device, _streams(num_bytes, device), max_time_s)
+    return _best("bandwidth", "fp32", device, _streams(num_bytes, device), max_time_s, fastest=fastest)
 
 
 @functools.cache
@@ -101,17 +107,17 @@ def _streams(num_bytes: int, device: Device) -> Iterator[_Trial]:
     yield _Trial(shape=f"triad, {of}", work=3 * num_bytes, step=lambda: torch.add(b, c, alpha=3.0, out=a))
 
 
-def _best(kind: str, dtype_name: str, device: Device, candidates: Iterable[_Trial], max_time_s: float) -> Ceiling:
+def _best(kind: str, dtype_name: str, device: Device, candidates: Iterable[_Trial], max_time_s: float, *, fastest: bool = False) -> Ceiling:
     """Each candidate runs three times, the first untimed; the best two then take turns until the time is up.
 
     A candidate that would take more than half of the time left, at the best rate so far, is not tried.
     """
-    clock = device.clock()
+    clock, of = device.clock(), min if fastest else robust.median
     end_s = clock.now() + max_time_s
     trials: list[_Trial] = []
     with torch.inference_mode():
         for trial in candidates:
-            best_rate = max((t.rate for t in trials), default=math.inf)
+            best_rate = max((t.rate(of) for t in trials), default=math.inf)
             if trials and 3 * trial.work / best_rate > (end_s - clock.now()) / 2:
                 continue
             try:
@@ -123,9 +129,9 @@ def _best(kind: str, dtype_name: str, device: Device, candidates: Iterable[_Tria
                 raise UnavailableError(f"{device.name} cannot do {kind} in {dtype_name}: {why}") from None
             trial.samples_s.extend(clock.time(trial.step) for _ in range(2))
             trials.append(trial)
-        finalists = sorted(trials, key=lambda t: t.rate, reverse=True)[:_FINALISTS]
+        finalists = sorted(trials, key=lambda t: t.rate(of), reverse=True)[:_FINALISTS]
         while len(finalists[0].samples_s) < (_MOST_SAMPLES if clock.now() < end_s else _LEAST_SAMPLES):
             for trial in finalists:
                 trial.samples_s.append(clock.time(trial.step))
-    best = max(finalists, key=lambda t: t.rate)
-    return Ceiling(kind=kind, value=best.rate, dtype=dtype_name, shape=best.shape, samples_s=tuple(best.samples_s), work=best.work)
+    best = max(finalists, key=lambda t: t.rate(of))
+    return Ceiling(kind=kind, value=best.rate(of), dtype=dtype_name, shape=best.shape, samples_s=tuple(best.samples_s), work=best.work)

@@ -109,9 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: Options, out: Output) -> int:
     """Compare, print, and return the verdict's exit code."""
     from bench.statistics.comparison import compare
+    from bench.statistics.rates import MAIN_PHASE
     from reports.checks.evidence import fault
     from reports.pages.comparing import comparing_pictures
-    from reports.rates import MAIN_PHASE
     from reports.views.records.comparison import headline, tables
     from reports.views.records.comparison_screen import comparison_screen
     from reports.views.records.distributions import distributions_table, ratios_table
@@ -221,7 +221,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
 
 def _scale(options: Options) -> tuple[Scale | None, Unit]:
     """What times are divided by, and what they are then: where batches may differ, by what a step holds."""
-    from reports.rates import items_per_sample, rates
+    from bench.statistics.rates import items_per_sample, rates
 
     def demanded_s(record: Measurement, phase: Phase) -> float | None:
         reached = rates(record, phase)

@@ -85,8 +85,9 @@ class Ceiling:
     """A rate measured on this machine.
 
     Attributes:
-        kind: matmul or bandwidth, just before the run, or with " after" behind it; others as a calibration names them.
-        value: FLOP/s or bytes/s, the median of the samples.
+        kind: matmul or bandwidth, just before the run; with " after" behind it after the run, of one that was predicted; with " again"
+            after one that passed it, longer; others as a calibration names them.
+        value: FLOP/s or bytes/s, of the median sample; of " again" of the fastest.
         dtype, shape: what ran.
         samples_s, work: raw times and the FLOP or bytes of one sample.
     """

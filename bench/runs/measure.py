@@ -26,7 +26,7 @@ from bench.workloads.article.run import ArticleRun
 from bench.workloads.language import task as language_task
 from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.task import Profile
-from bench.workloads.preparation import add_ceilings_after
+from bench.workloads.preparation import add_ceilings_after, add_ceilings_again
 from bench.workloads.samples import task as samples_task
 from bench.workloads.samples.run import SampleRun
 from bench.workloads.serving import task as serving_task
@@ -90,6 +90,8 @@ def measure(
         if (draft.estimate.local or draft.estimate.serving) and keeps(run.task):
             say("measuring the machine's rates again, to see whether it changed")
             add_ceilings_after(draft, run.device, run.dtype)
+        if keeps(run.task):
+            add_ceilings_again(draft, run.device, run.dtype, say)
     except KeyboardInterrupt:
         _keep(draft, "partial", end_signals.ended_by())
         say(f"kept what was measured: {draft.path}")

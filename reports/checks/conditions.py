@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from bench.records.environment import DeviceFacts
 from bench.records.record import Measurement
 from bench.statistics import robust
+from bench.statistics.rates import main_phase
 from bench.statistics.step_sizes import steps_of_unlike_size
 from estimators import units
 from reports.checks.check import Check
-from reports.rates import main_phase
 
 SPREAD_FRACTION = 0.5
 """Of a record without a preset: more scatter than half the median is not a figure."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from bench.records.record import Measurement
 from bench.statistics.comparison import NOT_JUDGED
+from bench.statistics.rates import MAIN_PHASE, main_phase
 from reports.checks import physics, work
 from reports.checks.crosscheck import failed
-from reports.rates import MAIN_PHASE, main_phase
 
 
 def fault(record: Measurement) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from bench.records.environment import DeviceFacts
 from bench.records.record import Measurement, Phase
+from bench.statistics.rates import AGAIN, all_rates, only, works
 from estimators import units
 from reports.checks.check import Check
-from reports.rates import all_rates, works
 
 CEILING_TOLERANCE = 0.10
 """A measured ceiling is the best rate seen in a few seconds; a step may beat it by so much before the ceiling counts as too low."""
@@ -58,20 +58,33 @@ def shares(record: Measurement) -> Iterator[Check]:
             if share is not None:
                 yield _share(f"{reached.phase}: {name}", share)
         if reached.ceiling_fraction is not None:
-            yield _share(f"{reached.phase}: share of matmul ceiling", reached.ceiling_fraction, CEILING_TOLERANCE)
+            again = _again(record, "matmul", units.format_flop_rate)
+            yield _share(f"{reached.phase}: share of matmul ceiling", reached.ceiling_fraction, CEILING_TOLERANCE, again=again)
         if reached.bandwidth_ceiling_fraction is not None:
             cached = reached.work.min_bytes <= cache_bytes
             yield _share(
-                f"{reached.phase}: share of bandwidth ceiling", reached.bandwidth_ceiling_fraction, CEILING_TOLERANCE, cached=cached
+                f"{reached.phase}: share of bandwidth ceiling",
+                reached.bandwidth_ceiling_fraction,
+                CEILING_TOLERANCE,
+                cached=cached,
+                again=_again(record, "bandwidth", units.format_byte_rate),
             )
 
 
-def _share(metric: str, share: float, tolerance: float = 0.0, *, cached: bool = False) -> Check:
+def _again(record: Measurement, kind: str, rate: Callable[[float], str]) -> str:
+    """The ceiling before the run and, where the run passed that, after it; empty where it was not measured again."""
+    before, after = only(record, kind), only(record, f"{kind} {AGAIN}")
+    return f"{rate(before)} before the run and {rate(after)} after it, longer" if before and after else ""
+
+
+def _share(metric: str, share: float, tolerance: float = 0.0, *, cached: bool = False, again: str = "") -> Check:
     holds = share <= 1 + tolerance
     if holds:
-        explanation = ""
+        explanation = f"measured {again}, as the run had passed the first: the better one counts" if again else ""
     elif cached:
         explanation = "what must move fits into this machine's caches, which are faster than its memory"
+    elif again:
+        explanation = f"IMPOSSIBLE beside a ceiling of {again}: the work is not what was counted, or the machine was never free"
     else:
         explanation = "the ceiling was measured too low: measure again on a quiet machine" if tolerance else "no machine can do that"
     return Check(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from bench.records.estimated import EstimatedTuning
 from bench.records.record import Measurement
+from bench.statistics.rates import main_phase, typical_s
 from estimators import units
 from estimators.tuning.countable import COUNTABLE
 from reports.checks.check import Check
 from reports.checks.conditions import NOT_STRICT, is_strict
-from reports.rates import main_phase, typical_s
 
 QUANTISED_TOLERANCE = 0.05
 """Of weights in 4 bits: bitsandbytes casts biases to the dtype of what it is given, and their share is largest in small models."""

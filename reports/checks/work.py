@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.records.record import Measurement
+from bench.statistics.rates import main_phase
 from estimators import units
 from reports.checks.check import Check
-from reports.rates import main_phase
 
 EXACT_ROUTES = ("torch meta", "fvcore x2")
 """Routes that must equal the op table to the integer."""

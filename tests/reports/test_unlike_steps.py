@@ -21,10 +21,10 @@ from bench.callbacks import watch
 from bench.cli.main import main
 from bench.records.record import Measurement
 from bench.statistics.bootstrap import mean_interval
+from bench.statistics.rates import headline_s, items_per_sample, main_phase, main_rates
 from bench.statistics.step_sizes import steps_of_unlike_size
 from estimators import units
 from reports.checks.crosscheck import crosscheck, failed
-from reports.rates import headline_s, items_per_sample, main_phase, main_rates
 from tests.support.tiny_models import CEILINGS
 from tests.support.watched_trainings import Training, batches, only_record, tiny_model
 

@@ -8,9 +8,9 @@ from bench.records.calibration import COLLECTIVE, Calibration, machine_profile
 from bench.records.estimated import PredictedStep
 from bench.records.record import Measurement
 from bench.statistics import robust
+from bench.statistics.rates import drift
 from estimators import units
 from estimators.frozen import frozen
-from reports.rates import drift
 from reports.table import Column, Table, Value
 
 _RATE = {"matmul burst": units.format_flop_rate, "matmul sustained": units.format_flop_rate}

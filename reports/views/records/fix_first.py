@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.records.record import Measurement
+from bench.statistics.rates import main_rates
 from estimators import units
 from estimators.advice import Advice
-from reports.rates import main_rates
 from reports.table import Column, Table, Value
 from reports.views.records.waterfall import MISSING, sentence
 from reports.waterfall import WaterfallPart, waterfall

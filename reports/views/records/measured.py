@@ -11,12 +11,12 @@ from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
 from bench.records.record import Measurement, Phase
 from bench.statistics import bootstrap, robust
+from bench.statistics.rates import MAIN_PHASE, headline_s, interval_s, items_per_sample, main_phase, typical_s
 from bench.statistics.step_sizes import steps_of_unlike_size
 from estimators import units
 from estimators.units import MEGA, format_rate
 from reports.checks.conditions import clocks_verdict
 from reports.checks.crosscheck import crosscheck
-from reports.rates import MAIN_PHASE, headline_s, interval_s, items_per_sample, main_phase, typical_s
 from reports.table import Column, Table, Value
 from reports.views.counting.counted import counts_table, rule_tables, where_from
 from reports.views.records.checks import check_table

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.records.record import Measurement
+from bench.statistics.rates import AGAIN, all_rates, floor_s, main_rates, works
 from estimators import units
-from reports.rates import all_rates, floor_s, main_rates, works
 from reports.table import Column, Table, Value
 
 _JUST_BEFORE = ("matmul", "bandwidth")
@@ -62,6 +62,10 @@ def _time_notes(record: Measurement) -> Iterator[str]:
             yield f"{c.kind} ceiling {rate}, measured just before ({c.dtype}, {c.shape})"
         elif c.kind.endswith(" after"):
             yield f"{c.kind.removesuffix(' after')} ceiling {rate}, measured again after the run ({c.dtype}, {c.shape})"
+        elif c.kind.endswith(f" {AGAIN}"):
+            kind = c.kind.removesuffix(f" {AGAIN}")
+            how = "measured longer after the run, which had passed the first; its fastest sample"
+            yield f"{kind} ceiling {rate}, {how} ({c.dtype}, {c.shape})"
         elif c.dtype == record.request.dtype or not c.kind.startswith("matmul"):
             yield f"{c.kind} {rate} by this device's calibration ({c.dtype}, {c.shape})"
     if record.estimate.peak_flop_per_s is None:

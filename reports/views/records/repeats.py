@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from bench.records.record import Measurement
 from bench.statistics import robust
+from bench.statistics.rates import headline_s, main_phase
 from estimators import units
 from reports.checks.crosscheck import crosscheck, failed
-from reports.rates import headline_s, main_phase
 from reports.table import Column, Table, Value
 
 

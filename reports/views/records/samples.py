@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.records.record import Measurement, Phase
+from bench.statistics.rates import main_phase, typical_s
 from estimators import units
-from reports.rates import main_phase, typical_s
 from reports.table import Column, Table, Value
 
 ONCE = ("load", "first")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from bench.records.estimated import EstimatedTuning
 from bench.records.record import Measurement
+from bench.statistics.rates import main_phase, typical_s
 from estimators import units
 from estimators.tuning.countable import COUNTABLE
 from reports.checks.tuning import predicted_step_s
-from reports.rates import main_phase, typical_s
 from reports.table import Column, Table, Value
 
 NAMES = {"full": "full fine-tuning", "lora": "LoRA", "qlora": "QLoRA", "dora": "DoRA"}

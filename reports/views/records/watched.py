@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.records.record import Measurement
+from bench.statistics.rates import headline_s
 from estimators import units
-from reports.rates import headline_s
 from reports.table import Column, Table, Value
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.records.record import Measurement
+from bench.statistics.rates import drift
 from estimators import units
-from reports.rates import drift
 from reports.table import Column, Table, Value
 from reports.views.records.calibration import predicted_tables
 from reports.waterfall import MUCH_DRIFT, UNEXPLAINED, Waterfall, waterfall

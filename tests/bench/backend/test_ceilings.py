@@ -54,6 +54,20 @@ def test_the_highest_median_rate_is_kept_with_its_raw_samples() -> None:
     assert (ceiling.kind, ceiling.dtype) == ("matmul", "bf16")
 
 
+def test_by_its_fastest_sample_a_ceiling_is_what_the_machine_does_while_it_is_free() -> None:
+    """50 a second in most samples; 100 in the one that no other program delayed."""
+
+    class Delayed(Step):
+        def __call__(self) -> None:
+            super().__call__()
+            self.seconds = 1.0 if self.calls == 4 else 2.0
+
+    one, other = (ceilings._Trial(shape=name, work=100, step=Delayed(2.0)) for name in ("one", "other"))
+    device = SimpleNamespace(clock=ByWork, name="CPU")
+    found = [ceilings._best("matmul", "bf16", device, iter([t]), 30.0, fastest=f) for t, f in ((one, False), (other, True))]  # type: ignore[arg-type]
+    assert [ceiling.value for ceiling in found] == [50.0, 100.0]
+
+
 def test_the_best_two_take_turns_until_the_time_is_up_and_the_others_stop_early() -> None:
     slow, fast, middle = trial("slow", 100, 2.0), trial("fast", 300, 3.0), trial("middle", 80, 1.0)
     best(slow, fast, middle, max_time_s=100.0)

@@ -320,3 +320,21 @@ def test_what_does_not_fit_is_no_failed_record(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(DoesNotFitError, match="no flag makes it fit"):
         measure(asked("phi", "train"), hub_id=None, out=tmp_path / "runs", say=lambda _: None)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("rates", "rounds"), [((5e11, 2e12, 9e12), 2), ((1e9, 1e9, 1e9, 1e9), 3)])
+def test_a_ceiling_that_the_run_passed_is_measured_again_until_it_passes_no_more(
+    rates: tuple[float, ...], rounds: int, monkeypatch: pytest.MonkeyPatch, measured: Run
+) -> None:
+    """A prefill that reached 1.5 TFLOP/s, beside 1 TFLOP/s before it; three more rounds at most."""
+    from bench.records.record import Ceiling
+
+    left = iter(rates)
+
+    def again(*_: object, **__: object) -> Ceiling:
+        return Ceiling(kind="matmul", value=next(left), dtype="fp32", shape="scripted", samples_s=(1.0,), work=1)
+
+    monkeypatch.setattr(preparation, "passed", lambda _: {"matmul": 1.5e12})
+    monkeypatch.setattr(preparation, "matmul_ceiling", again)
+    record = measured("gpt2", "prefill", seq_len=8)
+    assert [c.value for c in record.ceilings if c.kind == "matmul again"] == list(rates[:rounds])

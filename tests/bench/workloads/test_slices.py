@@ -11,12 +11,12 @@ import pytest
 from bench.backend.counting import meta
 from bench.records.record import Measurement
 from bench.records.run_estimate import at_depth, with_layers, workload_of
+from bench.statistics.rates import headline_s
 from bench.workloads.language.slices import depths, extrapolate
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.spec import Case, Workload
 from reports.checks.crosscheck import crosscheck
-from reports.rates import headline_s
 from reports.views.records.measured import tables
 from tests.support.quiet_machine import failed_by_itself
 from tests.support.tiny_models import CONFIGS, config, decided

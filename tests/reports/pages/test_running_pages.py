@@ -14,9 +14,9 @@ from bench.records.estimated import Estimated, PartsOfStep, PredictedStep
 from bench.records.record import Measurement, Phase
 from bench.statistics.comparison import compare
 from bench.statistics.noise_floor import NoiseFloor
+from bench.statistics.rates import MAIN_PHASE
 from reports.pages.comparing import comparing_pictures
 from reports.pages.running import running_pictures
-from reports.rates import MAIN_PHASE
 from reports.roofline import Roof, roofline
 from reports.table import Table
 from reports.views.records.distributions import distributions_table, ratios_table

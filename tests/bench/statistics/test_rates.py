@@ -6,9 +6,12 @@ import dataclasses
 
 import pytest
 
+from bench.records.environment import DeviceFacts, Environment
+from bench.records.record import Measurement
+from bench.statistics.rates import all_rates, passed, rates, works
 from estimators.facts.registry import hardware
+from estimators.units import MEBI
 from reports.checks.crosscheck import crosscheck
-from reports.rates import all_rates, rates, works
 from tests.support.changed_records import (
     A100,
     with_phase,
@@ -59,3 +62,37 @@ def test_a_phase_that_the_estimate_does_not_know_has_no_rates() -> None:
     assert between is not None
     assert rates(made, between) is None
     assert works(made, between) == []
+
+
+def with_again(made: Measurement, value: float) -> Measurement:
+    """The same record with its matmul ceiling measured once more."""
+    first = next(c for c in made.ceilings if c.kind == "matmul")
+    return dataclasses.replace(made, ceilings=(*made.ceilings, dataclasses.replace(first, kind="matmul again", value=value)))
+
+
+@pytest.mark.parametrize(
+    ("again", "ok", "said"),
+    [
+        (None, False, "the ceiling was measured too low: measure again on a quiet machine"),
+        (1.25e12, True, "measured 1.00 TFLOP/s before the run and 1.25 TFLOP/s after it, longer"),
+        (1.1e12, False, "IMPOSSIBLE beside a ceiling of 1.00 TFLOP/s before the run and 1.10 TFLOP/s after it, longer"),
+    ],
+)
+def test_a_rate_beyond_its_ceiling_is_judged_by_the_better_of_two(again: float | None, ok: bool, said: str) -> None:
+    """1.27 TFLOP/s beside a ceiling of 1 TFLOP/s before the run: 102 % of 1.25, and 115 % of 1.1."""
+    made = record("prefill")
+    flop = next(all_rates(with_phase(made, "prefill", samples_s=(1.0,)))).work.flop
+    made = with_phase(made, "prefill", samples_s=(flop / 1.27e12,))
+    made = made if again is None else with_again(made, again)
+    (check,) = (each for each in crosscheck(made) if each.metric == "prefill: share of matmul ceiling")
+    assert (check.ok, check.observed) == (ok, pytest.approx(1.27e12 / (again or 1e12)))
+    assert said in check.explanation
+
+
+def test_what_passed_is_the_rate_and_bytes_of_the_caches_pass_nothing() -> None:
+    made = with_phase(record("prefill"), "prefill", samples_s=(1e-9,))
+    (reached,) = all_rates(made)
+    assert passed(made) == {"matmul": reached.flop_per_s, "bandwidth": reached.bytes_per_s}
+    cached = dataclasses.replace(made, environment=Environment(device=DeviceFacts(cache_bytes=32 * MEBI)))
+    assert set(passed(cached)) == {"matmul"}
+    assert passed(with_phase(made, "prefill", samples_s=(1e9,))) == {}

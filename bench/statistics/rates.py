@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bench.records.environment import DeviceFacts
 from bench.records.estimated import EstimatedPhase, EstimatedStep
 from bench.records.record import Measurement, Phase
 from bench.statistics import bootstrap, robust
@@ -59,15 +60,36 @@ class Rates:
     bandwidth_ceiling_fraction: float | None
 
 
+AGAIN = "again"
+"""Behind the kind of a ceiling that a run had passed, and that was measured once more after it."""
+
+
 def ceiling(record: Measurement, kind: str) -> float | None:
-    """The best rate of that kind measured just before the run, in FLOP/s or bytes/s."""
+    """The best rate of that kind, in FLOP/s or bytes/s: just before the run, and after it where the run had passed that."""
+    return max((c.value for c in record.ceilings if c.kind in (kind, f"{kind} {AGAIN}")), default=None)
+
+
+def only(record: Measurement, kind: str) -> float | None:
+    """The best rate of exactly that kind, in FLOP/s or bytes/s."""
     return max((c.value for c in record.ceilings if c.kind == kind), default=None)
 
 
 def drift(record: Measurement) -> dict[str, float]:
     """How much higher or lower each rate of the machine was after the run than before it, as a fraction; empty where not looked at."""
-    pairs = {kind: (ceiling(record, kind), ceiling(record, f"{kind} after")) for kind in ("matmul", "bandwidth")}
+    pairs = {kind: (only(record, kind), only(record, f"{kind} after")) for kind in ("matmul", "bandwidth")}
     return {kind: after / before - 1 for kind, (before, after) in pairs.items() if before and after}
+
+
+def passed(record: Measurement) -> dict[str, float]:
+    """Kind of each ceiling that a phase passes -> the highest rate that does; of bytes that fit into the caches none is held against it."""
+    cache_bytes = (record.environment.device or DeviceFacts()).cache_bytes or 0
+    found: dict[str, float] = {}
+    for reached in all_rates(record):
+        if (reached.ceiling_fraction or 0.0) > 1:
+            found["matmul"] = max(found.get("matmul", 0.0), reached.flop_per_s)
+        if (reached.bandwidth_ceiling_fraction or 0.0) > 1 and reached.work.min_bytes > cache_bytes:
+            found["bandwidth"] = max(found.get("bandwidth", 0.0), reached.bytes_per_s)
+    return found
 
 
 def floor_s(record: Measurement, flop: int | None, num_bytes: int | None) -> float | None:

@@ -15,10 +15,10 @@ from bench.callbacks.steps import Step
 from bench.records.estimated import EstimatedPhase
 from bench.records.record import Measurement
 from bench.records.run_estimate import predict
+from bench.statistics.rates import all_rates
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import hardware
 from reports.checks.crosscheck import crosscheck, failed
-from reports.rates import all_rates
 from reports.summary import tables
 from reports.views.records.measured_time import time_table
 from tests.support.changed_records import A100, with_phase
