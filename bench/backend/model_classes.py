@@ -15,12 +15,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.backend.detector_backbones import as_of_timm, own_backbone
 from bench.backend.kv_cache import cache_name, with_cache
 from bench.backend.models import hf_config
 from bench.backend.on_meta import on_meta
+from estimators.architectures.builders.detection import PHOTO
+from estimators.architectures.builders.real_time_detection import SQUARE
 from estimators.architectures.waves import CROP_SAMPLES, SAMPLE_RATE
 from estimators.errors import BadConfigError
-from estimators.samples import Audio
+from estimators.samples import Audio, Image
 from estimators.spec import Workload
 
 Inputs = dict[str, Any]
@@ -70,6 +73,18 @@ def _image_and_point(config: Any, workload: Workload) -> Inputs:
     return {**_image(config.vision_config, workload), "input_points": torch.zeros(workload.batch, 1, 1, 2, device="meta")}
 
 
+def _photo(usual: tuple[int, int]) -> Callable[[Any, Workload], Inputs]:
+    """An image of the size that the step names, or the configuration, or else the usual one, in which objects are found."""
+
+    def made(config: Any, workload: Workload) -> Inputs:
+        named = workload.sample
+        size = (named.height, named.width) if isinstance(named, Image) else getattr(config, "image_size", None) or usual
+        height, width = size if isinstance(size, (list, tuple)) else (size, size)
+        return {"pixel_values": torch.zeros(workload.batch, config.backbone_config.num_channels, height, width, device="meta")}
+
+    return made
+
+
 def _source_and_target(config: Any, workload: Workload) -> Inputs:
     source = _ids(workload.batch, workload.source_len or workload.seq_len)
     return {"input_ids": source, "decoder_input_ids": _ids(workload.batch, workload.seq_len)}
@@ -94,10 +109,12 @@ class Kind:
     Attributes:
         inputs: keyword arguments of one forward pass, on meta.
         auto: the class of transformers that builds it where `architectures` names none.
+        looks: whether its forward pass looks at values of what it makes itself, such as a mask of the whole image.
     """
 
     inputs: Callable[[Any, Workload], Inputs]
     auto: str = "AutoModel"
+    looks: bool = False
 
 
 _TEXT, _IMAGE = Kind(inputs=_tokens), Kind(inputs=_image)
@@ -109,6 +126,8 @@ _OF_IMAGES = (
     *("segformer", "siglip_vision_model", "swin", "swinv2", "vit"),
 )
 
+_DETECTOR = Kind(inputs=_photo(PHOTO), auto="AutoModelForObjectDetection", looks=True)
+
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(_OF_TEXT, _TEXT),
     **dict.fromkeys(("deberta", "deberta-v2"), Kind(inputs=_masked_tokens)),
@@ -116,6 +135,8 @@ KINDS: Mapping[str, Kind] = {
     "whisper": Kind(inputs=_audio_and_target, auto="AutoModelForSpeechSeq2Seq"),
     **dict.fromkeys(_OF_IMAGES, _IMAGE),
     **dict.fromkeys(("clip", "siglip"), Kind(inputs=_image_and_text)),
+    **dict.fromkeys(("detr", "table-transformer"), _DETECTOR),
+    **dict.fromkeys(("rt_detr", "rt_detr_v2"), dataclasses.replace(_DETECTOR, inputs=_photo(SQUARE))),
     "sam": Kind(inputs=_image_and_point),
     "siglip2": Kind(inputs=_patches_and_text),
     **dict.fromkeys(("hubert", "wav2vec2", "wavlm"), Kind(inputs=_waves)),
@@ -165,13 +186,14 @@ def model_of(config: Mapping[str, Any], *, attn: str, dtype: torch.dtype = torch
     Raises:
         BadConfigError: transformers does not know the class or refuses the fields.
     """
-    parsed, chosen = hf_config(config), class_named(config)
+    parsed, chosen = hf_config(own_backbone(config)), class_named(config)
     build = chosen.from_config if chosen.__name__.startswith("Auto") else chosen._from_config
     try:
         model: nn.Module = build(parsed, attn_implementation=attn, dtype=dtype)
     except (ValueError, AssertionError) as error:
         first_line = str(error).strip().splitlines()[0][:160] if str(error) else type(error).__name__
         raise BadConfigError(f"transformers cannot build {config['model_type']!r}: {first_line}") from None
+    as_of_timm(model, config)
     if config["model_type"] in TIED_UNTIL_LOADED and config.get("tie_word_embeddings") is False and hasattr(model, "lm_head"):
         model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
     return model

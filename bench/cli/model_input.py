@@ -28,10 +28,10 @@ def reading(model: Model, source_len: int | None, image: Image | None, frames: i
     if image is None:
         return model
     from estimators.architectures.pipeline import OfImages  # deferred: most models read no images
-    from estimators.architectures.vision import VisionTransformer
+    from estimators.architectures.vision import Resizable
     from estimators.spec import Workload
 
-    if isinstance(model, VisionTransformer | OfImages):
+    if isinstance(model, Resizable | OfImages):
         return model.sized(image)
     model.demand_sample(Workload(sample=image))
     return model

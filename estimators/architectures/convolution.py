@@ -14,6 +14,16 @@ Map = tuple[int, int]
 """Height and width of a map of features."""
 
 
+def after(before: Map, *, kernel: int, stride: int, padding: int) -> Map:
+    """The map that a filter makes: floor((side + 2·padding - kernel) / stride) + 1 along each side.
+
+    >>> after((224, 224), kernel=7, stride=2, padding=3)
+    (112, 112)
+    """
+    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in before)
+    return height, width
+
+
 @frozen
 class Convolution:
     """A filter over a map, the norm behind it and the activation behind that.
@@ -27,6 +37,7 @@ class Convolution:
         activation: whether one follows.
         function: its name.
         reads_data: whether its input is the image, which needs no gradient.
+        enters: whether it reads what enters its stage, rather than what the stage made.
     """
 
     name: str
@@ -44,6 +55,7 @@ class Convolution:
     activation: bool = True
     function: str = "relu"
     reads_data: bool = False
+    enters: bool = False
 
     def ops(self, w: Workload) -> list[Op]:
         """Convolution, norm, activation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import partial
 
 from estimators.architectures.attention import Attention
@@ -29,8 +30,23 @@ def _image_of(tower: Tower) -> Image | None:
     return Image(height=stem.image[0], width=stem.image[1]) if isinstance(stem, PatchStem) else None
 
 
+class Resizable(Model):
+    """A model of images which may read images of other sizes than the one that it was made for."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def any_size(self) -> bool:
+        """Whether it does."""
+
+    @abstractmethod
+    def sized(self, image: Image) -> Model:
+        """The same model on images of another size. Raises BadValueError for one that it does not read."""
+
+
 @frozen
-class VisionTransformer(Model):
+class VisionTransformer(Resizable):
     """A tower over the patches of one image, and its heads.
 
     Attributes:

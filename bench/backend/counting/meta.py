@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.backend import model_classes
 from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.counting.jit_trace import TensorsOnly, recorded_convolutions
+from bench.backend.known_values import KnownValues
 from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
 from bench.backend.on_meta import on_meta
@@ -94,11 +96,12 @@ def torch_count(model: nn.Module, workload: Workload) -> Counted:
         model: on meta, from `meta_model`.
         workload: train counts forward and backward of a language model's training step, or of whatever a plain model returns.
     """
-    train, known = workload.phase == "train", model.config.model_type in model_classes.KINDS
+    train, kind = workload.phase == "train", model_classes.KINDS.get(model.config.model_type)
+    known = kind is not None
     inputs = model_classes.step_inputs(model, workload) if known else _language_inputs(model, workload)
-    counter = flop_counter()
+    counter, values = flop_counter(), KnownValues(hides_nothing=True) if kind and kind.looks else nullcontext()
     # torch's module tracker stumbles over views of DeBERTa's parameters where gradients are off, so they are on for all of `kinds`
-    with torch.set_grad_enabled(train or known), counter:
+    with torch.set_grad_enabled(train or known), values, counter:
         outputs = loss_of(model, inputs["input_ids"], use_cache=True) if train and not known else model(**inputs)
     forward = counter.get_total_flops()
     backward = None

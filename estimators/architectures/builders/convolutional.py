@@ -19,22 +19,12 @@ from estimators.architectures.builders.parts import (
     per_stage,
     size_pair,
 )
-from estimators.architectures.convolution import Convolution, ConvolutionalNetwork, Inverted, Layer, Map, MapNorm
-from estimators.frozen import replace
+from estimators.architectures.convolution import Convolution, ConvolutionalNetwork, Inverted, Layer, Map, MapNorm, after
+from estimators.architectures.residual import ResidualNetwork
 from estimators.spec import Source
 
 if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
-
-
-def after(before: Map, *, kernel: int, stride: int, padding: int) -> Map:
-    """The map that a filter makes: floor((side + 2·padding - kernel) / stride) + 1 along each side.
-
-    >>> after((224, 224), kernel=7, stride=2, padding=3)
-    (112, 112)
-    """
-    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in before)
-    return height, width
 
 
 def _stages(f: Fields, sizes: tuple[int, ...], depths: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -56,79 +46,35 @@ def resnet(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
     Raises:
         BadConfigError: stages that do not match, channels that a bottleneck cannot quarter; one line.
     """
-    edge = f.integer("embedding_size", default=64)
+    network = residual_network(f)
+    image = size_pair(f, "image_size", IMAGE_SIDE)
+    known: HeadTable = {"ResNetModel": lambda: (), "ResNetForImageClassification": lambda: (classifier(network.widths[-1], labels(f)),)}
+    runs, heads = heads_named(f, known, default_class(f, "ResNet"))
+    maps = network.maps(image)
+    _check_size(f, image, maps.sizes[-1])
+    return ConvolutionalNetwork(name=name, source=source, runs=runs, image=image, layers=maps.filters, heads=heads)
+
+
+def residual_network(f: Fields) -> ResidualNetwork:
+    """The layers of ResNet, without a head.
+
+    Raises:
+        BadConfigError: stages that do not match, channels that a bottleneck cannot quarter; one line.
+    """
     widths, depths = _stages(f, (256, 512, 1024, 2048), (3, 4, 6, 3))
     bottleneck = f.choice("layer_type", "bottleneck", ("basic", "bottleneck")) == "bottleneck"
-    early = f.flag("downsample_in_bottleneck", False)
-    image = size_pair(f, "image_size", IMAGE_SIDE)
-    known: HeadTable = {"ResNetModel": lambda: (), "ResNetForImageClassification": lambda: (classifier(widths[-1], labels(f)),)}
-    runs, heads = heads_named(f, known, default_class(f, "ResNet"))
-    stem = after(image, kernel=7, stride=2, padding=3)
-    layers: list[Layer] = [
-        Convolution(
-            name="embedding.convolution",
-            channels_in=f.integer("num_channels", default=3),
-            channels_out=edge,
-            kernel=(7, 7),
-            before=image,
-            after=stem,
-            reads_data=True,
-        )
-    ]
-    here, channels = after(stem, kernel=3, stride=2, padding=1), edge
-    for i, (out, depth) in enumerate(zip(widths, depths, strict=True)):
-        stride = 2 if i or f.flag("downsample_in_first_stage", False) else 1
-        if bottleneck and out < 4:
-            raise f.fail("hidden_sizes", list(widths), "4 or more channels, which a bottleneck divides by 4")
-        for kind, count, c, s in (("first", 1, channels, stride), ("rest", depth - 1, out, 1)):
-            if count:
-                there = after(here, kernel=1, stride=s, padding=0)
-                prefix = f"stage.{i + 1}.{kind}"
-                if bottleneck:
-                    layers += _bottleneck(prefix, count, c, out, here, there, shrinks_first=early)
-                else:
-                    layers += _basic(prefix, count, c, out, here, there)
-                if c != out or s != 1:
-                    layers.append(
-                        Convolution(
-                            name=f"{prefix}.shortcut",
-                            channels_in=c,
-                            channels_out=out,
-                            kernel=(1, 1),
-                            before=here,
-                            after=there,
-                            activation=False,
-                        )
-                    )
-                here = there
-        channels = out
-    _check_size(f, image, here)
-    function = f.text("hidden_act", default="relu")
-    named = tuple(replace(layer, function=function) if isinstance(layer, Convolution) else layer for layer in layers)
-    return ConvolutionalNetwork(name=name, source=source, runs=runs, image=image, layers=named, heads=heads)
-
-
-def _basic(prefix: str, count: int, c_in: int, c_out: int, before: Map, there: Map) -> list[Convolution]:
-    """Two filters of 3 x 3, the first of which may shrink the map."""
-    shapes = (("conv1", c_in, before), ("conv2", c_out, there))
-    return [
-        Convolution(name=f"{prefix}.{name}", count=count, channels_in=c, channels_out=c_out, kernel=(3, 3), before=b, after=there)
-        for name, c, b in shapes
-    ]
-
-
-def _bottleneck(prefix: str, count: int, c_in: int, c_out: int, before: Map, there: Map, *, shrinks_first: bool) -> list[Convolution]:
-    """A filter of 3 x 3 between two of 1 x 1, on a quarter of the channels; one of the first two may shrink the map."""
-    inner, middle = c_out // 4, there if shrinks_first else before
-    shapes = (
-        ("conv1", c_in, inner, 1, before, middle),
-        ("conv2", inner, inner, 3, middle, there),
-        ("conv3", inner, c_out, 1, there, there),
+    if bottleneck and min(widths) < 4:
+        raise f.fail("hidden_sizes", list(widths), "4 or more channels, which a bottleneck divides by 4")
+    return ResidualNetwork(
+        channels=f.integer("num_channels", default=3),
+        edge=f.integer("embedding_size", default=64),
+        widths=widths,
+        depths=depths,
+        bottleneck=bottleneck,
+        shrinks_early=f.flag("downsample_in_bottleneck", False),
+        shrinks_first_stage=f.flag("downsample_in_first_stage", False),
+        function=f.text("hidden_act", default="relu"),
     )
-    return [
-        Convolution(name=f"{prefix}.{name}", count=count, channels_in=a, channels_out=b, kernel=(k, k), before=p, after=q)
-        for name, a, b, k, p, q in shapes
-    ]
 
 
 def convnext(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from estimators.architectures.builders.convolutional import after
 from estimators.architectures.builders.parts import IMAGE_SIDE, HeadTable, classifier, default_class, heads_named, labels, scaled, size_pair
-from estimators.architectures.convolution import Convolution, ConvolutionalNetwork, Layer, Map
+from estimators.architectures.convolution import Convolution, ConvolutionalNetwork, Layer, Map, after
 from estimators.spec import Source
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Block, Norm
 from estimators.architectures.encoder import Projection
 from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.part import Part
 from estimators.errors import NoOpTableError
 
 if TYPE_CHECKING:
@@ -113,13 +114,13 @@ def layers(
     attention: Attention,
     feed_forward: FeedForward,
     *,
-    cross: Attention | None = None,
+    cross: Part | None = None,
     norm: Norm = LAYER_NORM,
     prenorm: bool = True,
 ) -> Block:
     """`count` layers of attention, cross-attention where there is one, and a feed-forward, each with a norm before it or behind the sum."""
     middle = (("cross_attention", cross),) if cross else ()
-    parts = (("attention", attention), *middle, ("mlp", feed_forward))
+    parts: tuple[tuple[str, Part], ...] = (("attention", attention), *middle, ("mlp", feed_forward))
     return Block(count=count, parts=parts, norms=len(parts), norm=norm, prenorm=prenorm, norm_of_sum=not prenorm)
 
 

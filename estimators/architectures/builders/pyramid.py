@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import LAYER_NORM, Block
-from estimators.architectures.builders.convolutional import after
 from estimators.architectures.builders.parts import (
     IMAGE_SIDE,
     attention,
@@ -21,7 +20,7 @@ from estimators.architectures.builders.parts import (
     per_stage,
     size_pair,
 )
-from estimators.architectures.convolution import Convolution, Map
+from estimators.architectures.convolution import Convolution, Map, after
 from estimators.architectures.pyramid import MixedFeedForward, Pyramid, PyramidStage, ReducedAttention, Segmentation
 from estimators.spec import Source
 

@@ -13,11 +13,12 @@ from estimators.architectures.traced import TracedModel
 from estimators.architectures.traced_decoder import TracedDecoder
 from estimators.architectures.vision_language import VisionLanguage
 from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
-from estimators.counting.estimate import count_params
+from estimators.counting.estimate import count_params, count_trainable_params
 from estimators.spec import Workload
 from estimators.units import format_flop, format_flop_rate, format_fraction, format_int
 
 if TYPE_CHECKING:
+    from estimators.architectures.detection import Finder
     from estimators.facts.prices import PriceRange
     from estimators.spec import Hardware, Model
     from estimators.training.answer import TrainingAnswer
@@ -134,8 +135,9 @@ def _surplus_lines(model: Model, workload: Workload) -> list[str]:
 
 def _source_lines(model: Model) -> list[str]:
     from estimators.architectures.denoisers import Denoiser  # deferred: most models are decoders
+    from estimators.architectures.detection import Finder
     from estimators.architectures.encoder_decoder import EncoderDecoder
-    from estimators.architectures.vision import VisionTransformer
+    from estimators.architectures.vision import Resizable
 
     if isinstance(model, EncoderDecoder):
         audio = f", {model.sample}" if model.sample else ""
@@ -149,9 +151,21 @@ def _source_lines(model: Model) -> list[str]:
             f"--image-size{changes} it",
             "left out: the autoencoder and text encoders; latents and texts are taken as made beforehand",
         ]
-    if isinstance(model, VisionTransformer) and model.any_size:
+    if isinstance(model, Finder):
+        return _finder_lines(model)
+    if isinstance(model, Resizable) and model.any_size:
         return [f"each sample is {model.sample}; --image-size changes it"]
     return [f"each sample is {model.sample}"] if model.sample else []
+
+
+def _finder_lines(model: Finder) -> list[str]:
+    """Size of an image, what training leaves as it is, and what it adds."""
+    padded = ", or a smaller one padded to it" if model.pads else ""
+    lines = [f"each sample is {model.sample}{padded}; --image-size changes it"]
+    ops = model.ops(Workload(phase="train"))
+    if frozen := count_params(ops) - count_trainable_params(ops):
+        lines.append(f"frozen, as its class trains it: {format_int(frozen)} parameters of the backbone")
+    return [*lines, f"left out: {model.left_out}"] if model.left_out else lines
 
 
 def length_lines(seq_len: int, source: str) -> list[str]:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.backend.counting import meta
-from estimators.architectures.builders.convolutional import after
+from estimators.architectures.convolution import after
 from estimators.architectures.from_config import model_from_config
 from estimators.architectures.rows import convolution
 from estimators.counting.estimate import estimate

@@ -19,6 +19,8 @@ TRAINING_KEYS = {"tokens", "gpus", "hardware", "days", "gpu_hours", "flop", "flo
 ROPE_KEYS = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
 """transformers 5 gathers them in rope_parameters."""
 BEYOND_THE_CLASS = {
+    "detr": {"backbone", "image_size", "use_timm_backbone"},
+    "rt_detr": {"backbone_config", "image_size"},
     "segformer": {"image_size"},
     **{model_type: {"head_dim"} for model_type in ("exaone_moe", "falcon_h1", "glm4_moe", "qwen3_moe")},
     "deepseek_v4": {"compress_ratios", "num_hash_layers"},
@@ -30,8 +32,9 @@ BEYOND_THE_CLASS = {
     "qwen3_5_text": {"full_attention_interval"},
     "t5": {"tie_word_embeddings"},
 }
-"""Fields that a class has no attribute for, or another value: DeBERTa's model reads them or a list of them, ModernBERT,
-Qwen3.5 and DeepSeek V4 make layer_types of them, Gemma 4 fields of each layer, and T5's head is tied as the checkpoint says."""
+"""Fields that a class has no attribute for, or another value: DETR makes a part of the name of its backbone, DeBERTa's model reads them or
+a list of them, ModernBERT, Qwen3.5 and DeepSeek V4 make layer_types of them, Gemma 4 fields of each layer, and T5's head is tied as the
+checkpoint says."""
 
 
 @pytest.mark.parametrize("model_id", model_ids())

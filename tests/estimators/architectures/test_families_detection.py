@@ -1,0 +1,160 @@
+"""DETR, Table Transformer and RT-DETR of random sizes, on images of random sizes, count like torch on the meta device."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from transformers import DetrForObjectDetection
+
+from bench.backend.counting import meta
+from bench.backend.models import hf_config
+from bench.backend.on_meta import on_meta
+from estimators.architectures.from_config import model_from_config
+from estimators.architectures.vision import Resizable
+from estimators.counting.estimate import estimate
+from estimators.errors import BadConfigError, BadValueError, NoOpTableError
+from estimators.facts.registry import model_entry
+from estimators.samples import Image
+from estimators.spec import Case, Estimate, Workload
+from tests.support.drawn_decoders import Config
+
+STEP = Workload(phase="train", batch=2)
+SEEDS = (0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 40)))
+
+
+def residual(draw: random.Random, kind: str, read: int) -> Config:
+    """A backbone of `kind`, of whose maps the last `read` are read."""
+    stages, basic = draw.randint(max(3, read), 4), draw.random() < 0.5
+    edge = draw.choice([8, 16])
+    first = edge if kind == "rt_detr_resnet" and basic else draw.choice([8, 16, 32])
+    config: Config = {"model_type": kind, "embedding_size": edge, "hidden_sizes": [first * 2**i for i in range(stages)]}
+    config |= {"depths": [draw.randint(1, 3) for _ in range(stages)], "layer_type": "basic" if basic else "bottleneck"}
+    config |= {"downsample_in_bottleneck": draw.random() < 0.3, "downsample_in_first_stage": not basic and draw.random() < 0.3}
+    return config | {"out_features": [f"stage{i + 1}" for i in range(stages - read, stages)]}
+
+
+def drawn_detr(seed: int) -> Config:
+    draw = random.Random(seed)
+    n, h = draw.choice([1, 2, 4]), draw.choice([4, 8])
+    kind, name = draw.choice([("detr", "Detr"), ("table-transformer", "TableTransformer")])
+    config: Config = {"model_type": kind, "d_model": n * h, "encoder_attention_heads": n, "decoder_attention_heads": draw.choice([1, n])}
+    config |= {"encoder_layers": draw.randint(1, 3), "decoder_layers": draw.randint(1, 3), "num_queries": draw.randint(3, 20)}
+    config |= {"encoder_ffn_dim": 24, "decoder_ffn_dim": 40, "num_labels": draw.randint(1, 9)}
+    config |= {"position_embedding_type": draw.choice(["sine", "learned"])}
+    config |= {"architectures": [f"{name}{draw.choice(['ForObjectDetection', 'Model'])}"]}
+    if draw.random() < 0.5:
+        return config | {"backbone": draw.choice(["resnet18", "resnet34", "resnet50"]), "dilation": draw.random() < 0.5}
+    backbone = residual(draw, draw.choice(["resnet", "rt_detr_resnet"]), 1)
+    return config | {"use_timm_backbone": False, "backbone_config": backbone}
+
+
+def drawn_rt_detr(seed: int) -> Config:
+    draw = random.Random(seed)
+    maps = draw.randint(2, 3)
+    backbone = residual(draw, draw.choice(["resnet", "rt_detr_resnet"]), maps)
+    n, h, width = draw.choice([1, 2, 4]), draw.choice([4, 8]), draw.choice([16, 32])
+    kind, name = draw.choice([("rt_detr", "RTDetr"), ("rt_detr_v2", "RTDetrV2")])
+    levels = maps + draw.randint(0, 1)
+    config: Config = {"model_type": kind, "backbone_config": backbone, "freeze_backbone_batch_norms": draw.random() < 0.6}
+    config |= {"encoder_in_channels": backbone["hidden_sizes"][-maps:], "decoder_in_channels": [width] * maps}
+    config |= {"feat_strides": [8, 16, 32][-maps:], "encode_proj_layers": draw.sample(range(maps), draw.randint(1, 2))}
+    config |= {"encoder_hidden_dim": width, "encoder_attention_heads": 2, "encoder_layers": draw.randint(0, 2), "encoder_ffn_dim": 24}
+    config |= {"normalize_before": draw.random() < 0.3, "hidden_expansion": draw.choice([0.5, 1.0]), "d_model": n * h}
+    config |= {"decoder_attention_heads": n, "decoder_layers": draw.randint(2, 3), "decoder_ffn_dim": 40, "num_queries": draw.randint(3, 9)}
+    config |= {"num_feature_levels": levels, "decoder_n_points": draw.randint(1, 4), "num_denoising": draw.choice([0, 100])}
+    config |= {"num_labels": draw.randint(1, 9), "architectures": [f"{name}{draw.choice(['ForObjectDetection', 'Model'])}"]}
+    return config | ({"decoder_n_levels": levels} if kind == "rt_detr_v2" else {})
+
+
+def said(config: Config, workload: Workload) -> Estimate:
+    return estimate(Case(model=model_from_config(config, "m"), workload=workload))
+
+
+def check(config: Config, image: Image) -> None:
+    workload = Workload(phase="train", batch=2, sample=image)
+    module = meta.meta_model(config)
+    ours, counted = said(config, workload), meta.torch_count(module, workload)
+    assert type(module).__name__ == model_from_config(config, "m").runs
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    assert (ours.params, ours.trainable_params) == (counted.params, trained)
+    assert (ours.forward_flop, ours.backward_flop) == (counted.forward_flop, counted.backward_flop)
+    names = [op.name for op in model_from_config(config, "m").ops(workload)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_detr_of_random_sizes_counts_like_torch_on_an_image_of_any_size(seed: int) -> None:
+    draw = random.Random(seed)
+    check(drawn_detr(seed), Image(height=draw.randint(40, 300), width=draw.randint(40, 300)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_rt_detr_of_random_sizes_counts_like_torch(seed: int) -> None:
+    """128 pixels are a multiple of every last stride here."""
+    draw = random.Random(seed)
+    check(drawn_rt_detr(seed), Image(height=128 * draw.randint(1, 3), width=128 * draw.randint(1, 3)))
+
+
+def test_what_detr_trains_is_what_its_authors_print() -> None:
+    """41,302,368 is what DETR's training prints as its number of parameters (its log, from memory, unchecked); by hand, what ResNet-50's
+    first filter and stage have beside: 9,408 of the filter, and 4,096 + 36,864 + 2 · 16,384 and twice 69,632 of the stage's layers.
+    """
+    step = said(model_entry("detr-resnet-50").config, STEP)
+    assert step.trainable_params == 41_302_368
+    assert step.params - step.trainable_params == 9_408 + 73_728 + 2 * 69_632
+
+
+def test_the_paper_says_of_a_dilated_last_stage_what_four_times_its_positions_cost() -> None:
+    """Carion et al. 2020, table 1: 86 GFLOP a multiply-add each for DETR, 187 for DETR-DC5 (from memory, unchecked): the mean over 100
+    images of COCO, which are somewhat larger or smaller than 800 x 1,066.
+    """
+    plain = model_entry("detr-resnet-50").config
+    for config, published in ((plain, 86e9), ({**plain, "dilation": True}, 187e9)):
+        assert said(config, Workload()).forward_flop / 2 == pytest.approx(published, rel=0.12), "images of COCO differ in size"
+
+
+def test_resnet_of_transformers_is_frozen_whole_since_its_names_are_others_than_its_filter_expects() -> None:
+    """transformers 5.24 trains parameters with `stage.1`, `stage.2` or `stage.3` in their names; they are called `stages.1` and so on."""
+    config = {"model_type": "detr", "use_timm_backbone": False, "backbone_config": {"model_type": "resnet"}}
+    module = on_meta(lambda: DetrForObjectDetection(hf_config(config)))
+    trained = {name for name, p in module.named_parameters() if p.requires_grad}
+    assert not any("backbone" in name for name in trained)
+    assert said(config, STEP).trainable_params == sum(dict(module.named_parameters())[name].numel() for name in trained)
+
+
+def test_an_image_of_another_size_than_a_square_is_read_as_it_is() -> None:
+    """The last map of 800 x 1,066 pixels is 25 x 34, each side halved five times, upwards: 850 queries and keys in 8 heads of 32."""
+    model = model_from_config(model_entry("detr-resnet-50").config, "m")
+    assert isinstance(model, Resizable)
+    rows = model.sized(Image(height=800, width=1066)).ops(Workload())
+    scores = next(op for op in rows if op.name == "encoder.layer.attention.scores")
+    assert (scores.count, scores.flop) == (6, 2 * 850**2 * 8 * 32)
+
+
+def test_rt_detr_refuses_maps_that_do_not_fit_as_its_class_does() -> None:
+    config = model_entry("rtdetr-r50vd").config
+    model, odd = model_from_config(config, "m"), Image(height=800, width=1066)
+    assert isinstance(model, Resizable)
+    with pytest.raises(BadValueError, match="multiples of 32, such as 800 x 1088"):
+        model.sized(odd)
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        meta.torch_count(meta.meta_model(config), Workload(sample=odd))
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "match"),
+    [
+        ({"model_type": "detr", "backbone": "regnety_040"}, NoOpTableError, "resnet18, resnet34"),
+        ({"model_type": "detr", "backbone_config": {"model_type": "swin"}}, NoOpTableError, "rt_detr_resnet"),
+        ({"model_type": "detr", "architectures": ["DetrForSegmentation"]}, NoOpTableError, "DetrForObjectDetection"),
+        ({"model_type": "detr", "image_size": [20, 0]}, BadConfigError, "image_size"),
+        ({"model_type": "rt_detr", "learn_initial_query": True}, BadConfigError, "learn_initial_query"),
+        ({"model_type": "rt_detr", "encode_proj_layers": [3]}, BadConfigError, "from 0 to 2"),
+        ({"model_type": "rt_detr", "decoder_in_channels": [256, 256, 128]}, BadConfigError, "decoder_in_channels"),
+        ({"model_type": "rt_detr_v2", "decoder_n_levels": 4}, BadConfigError, "decoder_n_levels"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(config: Config, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        model_from_config(config, "m")
