@@ -1,4 +1,4 @@
-"""Denoisers in whose layers a text and the patches of a latent attend to each other (Stable Diffusion 3, Flux)."""
+"""Denoisers in whose layers a text and the patches of a latent attend to each other (Stable Diffusion 3, Flux, Qwen-Image)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ class JointTransformer(PatchTransformer):
     """Layers with weights of their own for the text and for the image, then layers in which both go through the same.
 
     Counted as diffusers runs it: in the last layer of Stable Diffusion 3 nothing reads the text behind its keys and values, and diffusers
-    multiplies its queries and their keys all the same.
+    multiplies its queries and their keys all the same; in the last of Qwen-Image it runs the text's feed-forward as well, whose gradient
+    nobody needs.
 
     Attributes:
-        text_width, text_tokens: of the sequence that it reads, and pooled_width of one vector beside it.
+        text_width, text_tokens: of the sequence that it reads, and pooled_width of one vector beside it; 0 for none.
         clip_tokens: of those tokens, the first, which come of encoders with a table of positions.
         singles: layers behind the `layers`, whose attention and feed-forward are side by side, and share one matrix behind both.
         duals: of the `layers`, those with a second attention, of the image alone.
         norms_queries: whether queries and keys are normed, head by head.
+        norms_text: whether a norm with gain stands before the text's projection.
         text_ends: whether the last of the `layers` only reads the text.
+        text_unread: whether the last of the `layers` makes a text that nothing reads.
         distilled: whether it was made to need no second pass for guidance.
         embeds_guidance: whether the strength of guidance is embedded beside the time step.
 
@@ -38,12 +41,14 @@ class JointTransformer(PatchTransformer):
 
     text_width: int
     text_tokens: int
-    pooled_width: int
+    pooled_width: int = 0
     clip_tokens: int = 0
     singles: int = 0
     duals: int = 0
     norms_queries: bool = False
+    norms_text: bool = False
     text_ends: bool = False
+    text_unread: bool = False
     distilled: bool = False
     embeds_guidance: bool = False
 
@@ -68,10 +73,22 @@ class JointTransformer(PatchTransformer):
         table = [self.patches_in(w), *two_linear(w, "time", (FREQUENCIES, d, d))]
         if self.embeds_guidance:
             table += two_linear(w, "guidance", (FREQUENCIES, d, d))
-        table += two_linear(w, "pooled", (self.pooled_width, d, d))
+        if self.pooled_width:
+            table += two_linear(w, "pooled", (self.pooled_width, d, d))
+        if self.norms_text:
+            table.append(norm(text, "text", cut="whole", width=self.text_width, bias=False))
         table.append(
             linear(
-                text, "text", "projection", "embedding", cut="whole", label="in", d_in=self.text_width, d_out=d, bias=True, input_grad=False
+                text,
+                "text",
+                "projection",
+                "embedding",
+                cut="whole",
+                label="in",
+                d_in=self.text_width,
+                d_out=d,
+                bias=True,
+                input_grad=self.norms_text,
             )
         )
         table += self._double(w, image, text)
@@ -98,10 +115,11 @@ class JointTransformer(PatchTransformer):
             table += self._projections(here, "layer.attention", n, f"{stream}_")
         table += self._products(both, "layer.attention", n, "image_")
         for stream, here, count in zip(STREAMS, (image, text), (n, written), strict=True):
+            unread = int(self.text_unread and stream == "text")
             table += [
                 norm(here, f"layer.{stream}", cut="whole", width=self.width, gain=False, bias=False, count=n + count),
-                self._output(here, "layer.attention", count, f"{stream}_output"),
-                *self._feed_forward(here, f"layer.{stream}", count),
+                *self._written(here, stream, count - unread),
+                *(replace(op, backward_flop=0, saved_bytes=0) for op in self._written(here, stream, unread, "last_")),
                 elementwise(here, f"layer.{stream}", cut="whole", label="scaling", width=self.width, count=3 * count + n),
                 elementwise(here, f"layer.{stream}", "residual", cut="whole", width=self.width, reads=2, count=2 * count, saved=False),
             ]
@@ -162,10 +180,17 @@ class JointTransformer(PatchTransformer):
         row = linear(here, part, "output", "attention", cut="rows", label=label, d_in=d, d_out=d, bias=True, count=count, recomputed=True)
         return replace(row, reads=(f"{part}.context",))
 
-    def _feed_forward(self, here: Workload, part: str, count: int) -> list[Op]:
-        d = self.width
+    def _written(self, here: Workload, stream: str, count: int, last: str = "") -> list[Op]:
+        """What `count` layers do to a sequence behind their attention; `last` tells the rows of a layer of its own apart."""
         return [
-            linear(here, part, "up", "mlp", cut="columns", d_in=d, d_out=4 * d, bias=True, count=count, recomputed=True),
-            elementwise(here, part, "activation", cut="columns", width=4 * d, count=count),
-            linear(here, part, "down", "mlp", cut="rows", d_in=4 * d, d_out=d, bias=True, count=count, recomputed=True),
+            self._output(here, "layer.attention", count, f"{last}{stream}_output"),
+            *self._feed_forward(here, f"layer.{stream}", count, last),
+        ]
+
+    def _feed_forward(self, here: Workload, part: str, count: int, last: str = "") -> list[Op]:
+        d, up, down = self.width, f"{last}up" if last else "", f"{last}down" if last else ""
+        return [
+            linear(here, part, "up", "mlp", cut="columns", label=up, d_in=d, d_out=4 * d, bias=True, count=count, recomputed=True),
+            elementwise(here, part, "activation", cut="columns", label=f"{last}activation", width=4 * d, count=count),
+            linear(here, part, "down", "mlp", cut="rows", label=down, d_in=4 * d, d_out=d, bias=True, count=count, recomputed=True),
         ]

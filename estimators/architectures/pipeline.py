@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.autoencoder import Autoencoder
+from estimators.architectures.decoder import Decoder
 from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder import Encoder
 from estimators.architectures.video_autoencoder import VideoAutoencoder
@@ -72,7 +73,7 @@ class Pipeline:
 
     Attributes:
         image: that it was made for.
-        encoders: of the text; none for a model that is steered by a class.
+        encoders: of the text, some a language model whose states are read; none for a model that is steered by a class.
         image_encoder: of the image that a video begins with; None for none.
         late: the denoiser that takes over when the noise is low, and `handover` when; None for one denoiser alone.
     """
@@ -81,7 +82,7 @@ class Pipeline:
     source: Source
     denoiser: Denoiser
     autoencoder: Autoencoder | VideoAutoencoder
-    encoders: tuple[Encoder, ...] = ()
+    encoders: tuple[Encoder | Decoder, ...] = ()
     image_encoder: VisionTransformer | None = None
     late: Denoiser | None = None
     handover: Handover | None = None
@@ -137,7 +138,7 @@ class Pipeline:
             runs.append(Run(part="image encoder", model=self.image_encoder, times=1, workload=once))
         autoencoder = self.autoencoder.sized(self.image)
         if isinstance(autoencoder, VideoAutoencoder):
-            autoencoder = autoencoder.lasting(self.denoiser.frames)
+            autoencoder = autoencoder.lasting(self.denoiser.frames or 1)
         if self.denoiser.begins_with_image:
             runs.append(Run(part="video encoder", model=autoencoder.encoder, times=1, workload=once))
         return (
@@ -153,6 +154,6 @@ class Pipeline:
         early = self.handover.early(steps)
         return [("denoiser, high noise", self.denoiser, early), ("denoiser, low noise", self.late, steps - early)]
 
-    def _tokens_of(self, encoder: Encoder) -> int:
+    def _tokens_of(self, encoder: Encoder | Decoder) -> int:
         """To which a prompt is padded: rows of a table of positions, else what the denoiser reads."""
         return encoder.max_positions if encoder.positions else self.denoiser.t5_tokens or encoder.max_positions

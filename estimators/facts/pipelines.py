@@ -9,6 +9,7 @@ from typing import Any
 
 from estimators.architectures.autoencoder import Autoencoder
 from estimators.architectures.builders.diffusion import PARTS, class_of, part_from
+from estimators.architectures.decoder import Decoder
 from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder import Encoder
 from estimators.architectures.fields import Fields
@@ -18,6 +19,7 @@ from estimators.architectures.video_autoencoder import VideoAutoencoder
 from estimators.architectures.vision import VisionTransformer
 from estimators.errors import BadConfigError, NoOpTableError
 from estimators.facts import data
+from estimators.facts.registry import model_entry
 from estimators.spec import Source
 
 INDEX = "model_index.json"
@@ -119,6 +121,8 @@ def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source, ha
     def part(key: str) -> Any:
         titled = name if key in DENOISERS else f"{name}: {key}"
         try:
+            if "model" in parts[key]:
+                return model_from_config(model_entry(parts[key]["model"]).config, titled, source)
             if "model_type" in parts[key] and class_of(dict(parts[key])) not in PARTS:
                 return model_from_config(parts[key], titled, source)
             return part_from(Fields(parts[key], f"{name}: {key}"), titled, source)
@@ -129,13 +133,13 @@ def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source, ha
     if len(found) != 1 or AUTOENCODER not in parts:
         raise BadConfigError(f"{name} has {', '.join(parts) or 'no parts'}; expected one of {', '.join(DENOISERS)}, and {AUTOENCODER}")
     denoiser, autoencoder = part(found[0]), part(AUTOENCODER)
-    makes = VideoAutoencoder if getattr(denoiser, "frames", 0) else Autoencoder
+    makes = (VideoAutoencoder,) if getattr(denoiser, "frames", 0) else (Autoencoder, VideoAutoencoder)
     encoders = tuple(part(key) for key in ENCODERS if key in parts)
     late, picture = (part(key) if key in parts else None for key in (SECOND, IMAGE_ENCODER))
     kinds = (
         isinstance(denoiser, Denoiser),
         isinstance(autoencoder, makes),
-        all(isinstance(each, Encoder) for each in encoders),
+        all(isinstance(each, Encoder | Decoder) for each in encoders),
         late is None or isinstance(late, type(denoiser)),
         picture is None or isinstance(picture, VisionTransformer),
     )

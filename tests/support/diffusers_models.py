@@ -57,6 +57,17 @@ PIXART: Config = {
     "out_channels": 8,
     "text_tokens": 7,
 }
+QWEN: Config = {
+    "_class_name": "QwenImageTransformer2DModel",
+    "in_channels": 16,
+    "out_channels": 4,
+    "num_layers": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 3,
+    "joint_attention_dim": 20,
+    "axes_dims_rope": [2, 2, 4],
+    "text_tokens": 7,
+}
 WAN: Config = {
     "_class_name": "WanTransformer3DModel",
     "attention_head_dim": 12,
@@ -152,6 +163,8 @@ SMALL: dict[str, tuple[Config, Image | Clip]] = {
         },
         Image(height=64, width=32),
     ),
+    "qwen-image": (QWEN, Image(height=64, width=96)),
+    "qwen-autoencoder": (WAN_AUTOENCODER | {"_class_name": "AutoencoderKLQwenImage"}, Clip(image=Image(height=32, width=48), frames=1)),
     "wan": (WAN, Clip(image=Image(height=64, width=96), frames=9)),
     "wan-picture": (WAN_PICTURE, Clip(image=Image(height=32, width=48), frames=5)),
     "wan-pictures": (WAN_PICTURE | {"pos_embed_seq_len": 514}, Clip(image=Image(height=32, width=32), frames=9)),
@@ -189,6 +202,8 @@ COUNTED: dict[str, tuple[int, int, int]] = {
     "pixart-sized": (46000, 3053952, 6008448),
     "autoencoder": (1288263, 2374934528, 4742791168),
     "wan": (20712, 5613696, 11101824),
+    "qwen-image": (52276, 2257152, 4162560),
+    "qwen-autoencoder": (385135, 195648000, 387314688),
     "wan-picture": (24286, 13989200, 26952352),
     "wan-pictures": (31482, 18088864, 35151680),
     "wan-2.2-small": (29336, 2022528, 3672192),
@@ -271,6 +286,17 @@ def _flux(config: Config, image: Image, batch: int) -> dict[str, Any]:
     return given | ({"guidance": torch.zeros(batch)} if config.get("guidance_embeds") else {})
 
 
+def _qwen(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    side = 8 * config.get("patch_size", 2)
+    rows, columns = image.height // side, image.width // side
+    return {
+        "hidden_states": torch.zeros(batch, rows * columns, config["in_channels"]),
+        "encoder_hidden_states": torch.zeros(batch, config["text_tokens"], config["joint_attention_dim"]),
+        "timestep": torch.zeros(batch),
+        "img_shapes": [[(1, rows, columns)]] * batch,
+    }
+
+
 def _wan(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
     by_patch = config["in_channels"] == 48
     side, frames = 16 if by_patch else 8, 1 + (clip.frames - 1) // 4
@@ -309,6 +335,8 @@ INPUTS: dict[str, Callable[[Config, Any, int], dict[str, Any]]] = {
     "SD3Transformer2DModel": _sd3,
     "FluxTransformer2DModel": _flux,
     "PixArtTransformer2DModel": _pixart,
+    "QwenImageTransformer2DModel": _qwen,
+    "AutoencoderKLQwenImage": _wan_autoencoder,
     "WanTransformer3DModel": _wan,
     "AutoencoderKLWan": _wan_autoencoder,
 }

@@ -11,13 +11,14 @@ from estimators.architectures.builders.diffusion_transformers import (
     dit,
     flux,
     pixart,
+    qwen_image,
     square,
     stable_diffusion_3,
     transformer,
 )
 from estimators.architectures.builders.encoder_decoders import umt5_encoder
 from estimators.architectures.builders.image_text import clip_image_tower, clip_text_tower
-from estimators.architectures.builders.video_diffusion import wan, wan_autoencoder
+from estimators.architectures.builders.video_diffusion import qwen_autoencoder, wan, wan_autoencoder
 from estimators.architectures.denoisers import UNet
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.latents import USUAL
@@ -123,6 +124,7 @@ def clip_image(f: Fields, name: str, source: Source) -> VisionTransformer:
 
 PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "AutoencoderKL": autoencoder,
+    "AutoencoderKLQwenImage": qwen_autoencoder,
     "AutoencoderKLWan": wan_autoencoder,
     "CLIPTextModel": clip_text,
     "CLIPTextModelWithProjection": clip_text,
@@ -130,6 +132,7 @@ PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "DiTTransformer2DModel": dit,
     "FluxTransformer2DModel": flux,
     "PixArtTransformer2DModel": pixart,
+    "QwenImageTransformer2DModel": qwen_image,
     "SD3Transformer2DModel": stable_diffusion_3,
     "Transformer2DModel": transformer,
     "UMT5EncoderModel": umt5_encoder,

@@ -1,4 +1,4 @@
-"""Denoisers that are transformers over patches, from the config.json that diffusers writes: DiT, Stable Diffusion 3, Flux, PixArt."""
+"""Transformers over patches that take noise off, from diffusers' config.json: DiT, Stable Diffusion 3, Flux, Qwen-Image, PixArt."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ Source: max_sequence_length of diffusers' StableDiffusion3Pipeline; its document
 FLUX_TOKENS, FLUX_PATCH, FLUX_SAMPLE = 512, 2, 128
 """Tokens of a text, side of a patch, and side of the latent of an image where none is said: max_sequence_length, _pack_latents and
 default_sample_size of diffusers' FluxPipeline."""
+
+QWEN_TOKENS = 512
+"""Tokens of the longest text of Qwen-Image, which pads to the longest of a batch alone.
+
+Source: max_sequence_length of diffusers' QwenImagePipeline.
+"""
 
 PIXART_TOKENS, PIXART_SIZED = 120, 128
 """Tokens of a text, and side of a latent at which sizes are embedded where nothing is said.
@@ -110,9 +116,6 @@ def flux(f: Fields, name: str, source: Source) -> JointTransformer:
     """FluxTransformer2DModel, whose input channels are those of FLUX_PATCH x FLUX_PATCH positions of a latent. Raises BadConfigError."""
     heads, packed = f.integer("num_attention_heads", default=24), f.integer("in_channels", default=64)
     made, guided = f.integer("out_channels", default=packed), f.flag("guidance_embeds", False)
-    for key, channels in (("in_channels", packed), ("out_channels", made)):
-        if channels % FLUX_PATCH**2:
-            raise f.fail(key, channels, f"a multiple of {FLUX_PATCH**2}, the positions of a patch")
     if (patch := f.integer("patch_size", default=1)) != 1:
         raise NoOpTableError(str(f.fail("patch_size", patch, "1: latents are packed before they are read")))
     return JointTransformer(
@@ -124,8 +127,8 @@ def flux(f: Fields, name: str, source: Source) -> JointTransformer:
         layers=f.integer("num_layers", default=19),
         heads=heads,
         patch=FLUX_PATCH,
-        latent_channels=packed // FLUX_PATCH**2,
-        out_channels=made // FLUX_PATCH**2,
+        latent_channels=_unpacked(f, "in_channels", packed, FLUX_PATCH),
+        out_channels=_unpacked(f, "out_channels", made, FLUX_PATCH),
         text_width=f.integer("joint_attention_dim", default=4096),
         text_tokens=f.integer("text_tokens", default=FLUX_TOKENS if guided else T5_TOKENS),
         pooled_width=f.integer("pooled_projection_dim", default=768),
@@ -133,6 +136,44 @@ def flux(f: Fields, name: str, source: Source) -> JointTransformer:
         norms_queries=True,
         distilled=True,
         embeds_guidance=guided,
+    )
+
+
+def _unpacked(f: Fields, key: str, channels: int, patch: int) -> int:
+    """Channels of one position, where a patch's are given together. Raises BadConfigError."""
+    if channels % patch**2:
+        raise f.fail(key, channels, f"a multiple of {patch**2}, the positions of a patch")
+    return channels // patch**2
+
+
+def qwen_image(f: Fields, name: str, source: Source) -> JointTransformer:
+    """QwenImageTransformer2DModel of Qwen-Image.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: one that knows more than one time step, or images in layers (Qwen-Image-Edit 2511, -Layered).
+    """
+    for key in ("zero_cond_t", "use_additional_t_cond", "guidance_embeds"):
+        if f.flag(key, False):
+            raise NoOpTableError(str(f.fail(key, True, "false")))
+    heads, patch = f.integer("num_attention_heads", default=24), f.integer("patch_size", default=2)
+    packed = f.integer("in_channels", default=64)
+    return JointTransformer(
+        name=name,
+        source=source,
+        runs="QwenImageTransformer2DModel",
+        image=square(USUAL.side * FLUX_SAMPLE),
+        width=heads * f.integer("attention_head_dim", default=128),
+        layers=f.integer("num_layers", default=60),
+        heads=heads,
+        patch=patch,
+        latent_channels=_unpacked(f, "in_channels", packed, patch),
+        out_channels=made_channels(f, packed, 16),
+        text_width=f.integer("joint_attention_dim", default=3584),
+        text_tokens=f.integer("text_tokens", default=QWEN_TOKENS),
+        norms_queries=True,
+        norms_text=True,
+        text_unread=True,
     )
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from estimators.architectures.builders.diffusion_transformers import made_channels
 from estimators.architectures.cross_denoisers import CrossTransformer
 from estimators.architectures.denoisers import FREQUENCIES
+from estimators.architectures.fields import Fields
 from estimators.architectures.latents import USUAL, Compression
 from estimators.architectures.video_autoencoder import VideoAutoencoder
 from estimators.errors import NoOpTableError
+from estimators.frozen import replace
 from estimators.samples import Image
 from estimators.spec import Source
 
-if TYPE_CHECKING:
-    from estimators.architectures.fields import Fields
-
 WAN_IMAGE, WAN_FRAMES, WAN_TOKENS = Image(height=480, width=832), 81, 512
 """A video and the tokens of a text where nothing is said: height, width, num_frames and max_sequence_length of diffusers' WanPipeline."""
+
+QWEN_IMAGE = Image(height=1024, width=1024)
+"""default_sample_size times the autoencoder's 8 of diffusers' QwenImagePipeline."""
 
 WAN_PATCH, WAN_PICTURE = (1, 2, 2), 257
 """Frames, height and width of a patch; vectors of the image that CLIP's ViT-H/14 makes of 224 x 224 pixels."""
@@ -119,6 +119,15 @@ def wan_autoencoder(f: Fields, name: str, source: Source) -> VideoAutoencoder:
         made_channels=made,
         square=square,
         residual=residual,
+    )
+
+
+def qwen_autoencoder(f: Fields, name: str, source: Source) -> VideoAutoencoder:
+    """AutoencoderKLQwenImage: Wan 2.1's, trained on images, each a video of one frame. Raises as `wan_autoencoder`."""
+    channels = f.integer("input_channels", default=3)
+    unlike = {"in_channels": channels, "out_channels": channels, "decoder_base_dim": None, "is_residual": False, "patch_size": None}
+    return replace(
+        wan_autoencoder(Fields({**f.config, **unlike}, f.name), name, source), runs="AutoencoderKLQwenImage", image=QWEN_IMAGE, frames=1
     )
 
 

@@ -30,7 +30,7 @@ def generation_table(
         rows.append(
             {
                 "part": run.part,
-                "class": run.model.runs,
+                "class": run.model.runs or None,
                 "params": count_params(run.model.ops(workload)),
                 "once_flop": cost.flop["full"],
                 "times": run.times,

@@ -19,7 +19,7 @@ from estimators.architectures.pipeline import Handover
 from estimators.counting.estimate import count_params, estimate
 from estimators.errors import BadConfigError, BadValueError, NoOpTableError
 from estimators.facts.pipelines import known_params, pipeline_ids, pipeline_in, pipeline_named
-from estimators.samples import Image
+from estimators.samples import Clip, Image
 from estimators.spec import Case, Model, Source, Workload
 from tests.support.diffusers_models import COUNTED, SMALL, counted, small
 
@@ -173,6 +173,8 @@ def test_sides_beyond_the_positions_are_refused() -> None:
         ("sd3", {"dual_attention_layers": [7]}, BadConfigError, "a list of layers from 0 to 1"),
         ("flux", {"in_channels": 6}, BadConfigError, "a multiple of 4"),
         ("flux", {"patch_size": 2}, NoOpTableError, "latents are packed"),
+        ("qwen-image", {"in_channels": 6}, BadConfigError, "a multiple of 4"),
+        ("qwen-image", {"zero_cond_t": True}, NoOpTableError, "expected false"),
         ("pixart", {"norm_type": "layer_norm"}, NoOpTableError, "expected ada_norm_single"),
         ("pixart", {"activation_fn": "geglu"}, NoOpTableError, "gelu-approximate"),
         ("pixart", {"cross_attention_dim": 30}, BadConfigError, "expected 24, the width of the heads"),
@@ -299,6 +301,17 @@ def _folder(path: Path, parts: dict[str, dict[str, object]]) -> str:
         (path / part).mkdir()
         (path / part / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return str(path)
+
+
+def test_qwen_image_reads_the_states_of_a_language_model_and_makes_a_video_of_one_frame() -> None:
+    """Wu et al. 2025 (arXiv 2508.02324): 20 B parameters (from memory, unchecked); Wan 2.1's autoencoder, whose decoder has 73 M."""
+    pipeline = pipeline_named("Qwen/Qwen-Image")
+    assert pipeline is not None
+    runs = {run.part: run for run in pipeline.sized(Image(height=512, width=768)).generation(2, guidance=True)}
+    assert runs["text encoder"].workload.seq_len == 512
+    assert runs["decoder"].model.sample == Clip(image=Image(height=512, width=768), frames=1)
+    assert round(count_params(runs["denoiser"].model.ops(Workload())) / 1e9) == 20
+    assert round(count_params(runs["decoder"].model.ops(Workload())) / 1e6) == 73
 
 
 def test_a_folder_with_a_part_without_an_op_table_says_what_counts_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from estimators.counting.estimate import estimate
 from estimators.samples import Clip, Image
 from estimators.spec import Case, Workload
-from tests.support.diffusers_models import FLUX, PIXART, SD3, WAN, WAN_AUTOENCODER, WAN_AUTOENCODER_2, Config, counted, ours
+from tests.support.diffusers_models import FLUX, PIXART, QWEN, SD3, WAN, WAN_AUTOENCODER, WAN_AUTOENCODER_2, Config, counted, ours
 
 NUM_DRAWN = 12
 
@@ -46,6 +46,20 @@ def _sd3(draw: random.Random) -> tuple[Config, Image]:
         "text_tokens": draw.randint(78, 99),
     }
     return config, Image(height=8 * patch * draw.randint(1, 4), width=8 * patch * draw.randint(1, 4))
+
+
+def _qwen(draw: random.Random) -> tuple[Config, Image]:
+    patch = draw.choice((1, 2, 3))
+    config = QWEN | {
+        "patch_size": patch,
+        "in_channels": patch**2 * draw.randint(1, 6),
+        "out_channels": draw.randint(1, 6),
+        "num_layers": draw.randint(1, 3),
+        "num_attention_heads": draw.randint(1, 5),
+        "joint_attention_dim": draw.randint(3, 40),
+        "text_tokens": draw.randint(1, 30),
+    }
+    return config, Image(height=8 * patch * draw.randint(1, 6), width=8 * patch * draw.randint(1, 6))
 
 
 def _pixart(draw: random.Random) -> tuple[Config, Image]:
@@ -125,6 +139,7 @@ def _wan_autoencoder(draw: random.Random) -> tuple[Config, Clip]:
 DRAWN = {
     "flux": _flux,
     "sd3": _sd3,
+    "qwen-image": _qwen,
     "pixart": _pixart,
     "wan": _wan,
     "wan-picture": _wan_picture,
