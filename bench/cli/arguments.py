@@ -254,8 +254,9 @@ def _say_if_unread(model: Model) -> None:
     """Say that a quantization_config is not looked at, of a model of which it is not."""
     from bench.machine.ranks import say
     from estimators.architectures.decoder import Decoder
+    from estimators.architectures.traced import TracedModel
 
-    if not isinstance(model, Decoder):
+    if not isinstance(model, Decoder | TracedModel) or model.stored is None:
         say("quantization_config is looked at for decoder-only language models alone: these weights are counted as if none were quantised")
 
 

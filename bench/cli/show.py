@@ -225,6 +225,7 @@ def _of_examples(options: Options) -> list[Table]:
 
 def _export(options: Options, path: str, out: Output) -> int:
     """Write the traced table. Raises BadValueError for a model of a family, whose table needs no file; UnavailableError."""
+    from estimators.architectures.from_config import read_config
     from estimators.architectures.traced_file import as_json
 
     model, _ = arguments.load_model(options)
@@ -232,7 +233,7 @@ def _export(options: Options, path: str, out: Output) -> int:
         raise BadValueError(f"--export {path}: the op table of {model.name} is its family's, not traced; give its configuration instead")
     try:
         with open(path, "w", encoding="utf-8") as stream:
-            stream.write(as_json(model))
+            stream.write(as_json(model, read_config(options.config) if options.config is not None else None))
     except OSError as error:
         raise UnavailableError(f"cannot write {path!r}: {error.strerror}; give --export a file in a folder that is there") from None
     out.emit_text(f"{path}: the op table of {model.name}, traced from {model.traced_from}; give it as --config {path}\n")

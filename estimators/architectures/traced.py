@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from estimators.architectures.attention_rows import growing_queries, visible_pairs
+from estimators.architectures.left_alone import component_of
 from estimators.architectures.polynomials import ZERO, Polynomial, Sizes
+from estimators.architectures.quantised import Quantisation, quantisation
 from estimators.architectures.rows import checkpoint
 from estimators.errors import BadValueError
-from estimators.frozen import field, frozen
+from estimators.frozen import field, frozen, replace
 from estimators.roles import Cut, Role
 from estimators.samples import Sample
 from estimators.spec import Item, Model, Op, Phase, Source, Workload
@@ -147,6 +149,7 @@ class TracedModel(Model):
         reads: what each sample is, in words, where it takes no tokens.
         left_out: what the configuration has beside it and is not counted; empty for nothing.
         not_run: parts with parameters that no traced step ran, with their parameters in words.
+        stored: how its checkpoint holds the matrices of layers; None for as they are computed with.
     """
 
     phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
@@ -168,6 +171,7 @@ class TracedModel(Model):
     reads: str = ""
     left_out: str = ""
     not_run: str = ""
+    stored: Quantisation | None = None
 
     @property
     def item(self) -> Item:  # type: ignore[override]  # a traced model's is data
@@ -219,9 +223,16 @@ class TracedModel(Model):
         if workload.context_len and workload.phase != "decode":
             raise BadValueError(f"context_len {workload.context_len}: {self.name} was traced on empty caches; leave it at 0")
         table = self.rows_at(workload, rows)
+        if self.stored is not None:
+            table = [self.stored.held(workload, op) for op in table]
         if workload.recompute == "full" and self.layers:
             table.append(checkpoint(workload, "layer", width=self.width, count=self.layers))
         return tuple(table)
+
+    def components(self) -> tuple[frozenset[str], ...]:
+        """Of each layer, what its matrices are of; see `left_alone`. Which layer has which is not traced: each has all."""
+        step = self.ops(Workload(phase="decode", context_len=1))
+        return (frozenset(component_of(op) for op in step if op.mnk and op.params),) * self.layers
 
     def rows_at(self, workload: Workload, rows: Sequence[TracedRow]) -> list[Op]:
         """Rows of the table that a workload has, or some of them, at its sizes."""
@@ -237,3 +248,15 @@ class TracedModel(Model):
         source = w.source_len or (w.context_len + 1 if w.phase == "decode" else w.seq_len)
         chunks = -(-w.seq_len // self.chunk) if self.chunk else 0
         return {"batch": w.batch, "seq": w.seq_len, "context": w.context_len, "source": source, "chunks": chunks}
+
+
+def with_stored(model: TracedModel, config: Mapping[str, Any]) -> TracedModel:
+    """The model as its checkpoint holds it, where that is a language model's.
+
+    Args:
+        config: that it was traced of, or its quantization_config alone.
+
+    Raises:
+        BadConfigError: a quantization_config that makes no sense.
+    """
+    return replace(model, stored=quantisation(config, model.name, model.components)) if model.stack is not None else model

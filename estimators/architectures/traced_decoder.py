@@ -177,6 +177,7 @@ def _decoder(model: TracedModel) -> TracedDecoder:
         positions=model.positions,
         tied=not any(row.params for rows in model.tables.values() for row in rows if row.role == "head"),
         left_out=model.left_out,
+        stored=model.stored,
         model=model,
         before=before,
         behind=behind,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from estimators.architectures.polynomials import Monomial, Polynomial
-from estimators.architectures.traced import TracedModel, TracedRow
+from estimators.architectures.traced import TracedModel, TracedRow, with_stored
 from estimators.errors import BadConfigError
 from estimators.roles import Cut, Role
 from estimators.spec import Source
@@ -32,11 +32,22 @@ def is_traced(config: Mapping[str, Any]) -> bool:
     return KEY in config
 
 
-def as_json(traced: TracedModel) -> str:
-    """The table as text."""
+QUANTISED = "quantization_config"
+"""Of the configuration that was traced, where it has one."""
+
+
+def as_json(traced: TracedModel, config: Mapping[str, Any] | None = None) -> str:
+    """The table as text.
+
+    Args:
+        config: that it was traced of, whose quantization_config stands beside the table.
+    """
     body: dict[str, Any] = {KEY: FORMAT, **{name: getattr(traced, name) for name in (*_TEXTS, *_COUNTS)}}
     body["sources"], body["source"] = traced.sources, traced.source.title
     body["tables"] = {phase: [_row_json(row) for row in rows] for phase, rows in traced.tables.items()}
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))] if config else []
+    if given := next((part[QUANTISED] for part in parts if part.get(QUANTISED)), None):
+        body[QUANTISED] = given
     return json.dumps(body, separators=(",", ":"))
 
 
@@ -58,9 +69,10 @@ def from_json(body: Mapping[str, Any], path: str) -> TracedModel:
         if "train" not in tables or not set(tables) <= {"train", "prefill", "decode"} or texts["takes"] not in ("token", "sample"):
             raise ValueError("tables")
         source = Source(title=_checked(body["source"], str))
-        return TracedModel(**texts, **counts, sources=_checked(body["sources"], bool), source=source, tables=tables)
+        model = TracedModel(**texts, **counts, sources=_checked(body["sources"], bool), source=source, tables=tables)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadConfigError(f"{path} is no traced op table: {str(error)[:80]}; expected a file that show --export wrote") from None
+    return with_stored(model, {QUANTISED: body[QUANTISED]}) if QUANTISED in body else model
 
 
 def _checked(value: Any, kind: type) -> Any:

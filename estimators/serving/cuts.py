@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator
 
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.traced import TracedModel
 from estimators.cost.divisibility import divisors, legal_tp, nearest
 from estimators.cost.tensor_cut import cut_width
 from estimators.errors import BadValueError
@@ -48,10 +49,10 @@ def named_checkpoint(model: Model, model_id: str, wanted: WeightFormat | None) -
         model_id: of the registry; empty for a model of a file.
         wanted: None for the checkpoint's.
     """
-    stored = model.stored if isinstance(model, Decoder) else None
-    if not isinstance(model, Decoder) or stored is None:
+    stored = model.stored if isinstance(model, Decoder | TracedModel) else None
+    if not isinstance(model, Decoder | TracedModel) or stored is None:
         return model, wanted or checkpoint_format(model_id)
-    return (model, stored.name) if wanted in (None, stored.name) else (model.in_format(PLAIN), wanted)
+    return (model, stored.name) if wanted in (None, stored.name) else (replace(model, stored=None), wanted)
 
 
 @functools.lru_cache(maxsize=512)

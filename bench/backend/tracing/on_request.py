@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.machine.ranks import say
 from estimators.architectures.from_config import is_of_diffusers, model_from_config
-from estimators.architectures.traced import TracedModel
+from estimators.architectures.traced import TracedModel, with_stored
 from estimators.architectures.traced_file import from_json, is_traced
 from estimators.errors import NoOpTableError, RequestError
 from estimators.spec import Model
@@ -27,13 +27,13 @@ def model_of(config: Mapping[str, Any], name: str) -> Model:
         try:
             return model_from_config(config, name)
         except NoOpTableError as error:
-            found = traced_model(config, name, error)
+            found = with_stored(traced_model(config, name, error), config)
     say(f"{name}: op table traced from {found.traced_from}")
     return found
 
 
 def traced_model(config: Mapping[str, Any], name: str, without: NoOpTableError) -> TracedModel:
-    """The op table of a configuration without one of its own, traced by transformers if it was not before.
+    """The op table of a configuration without one of its own, traced by transformers if that was not tried before.
 
     Args:
         name: of the model, for messages.
@@ -42,10 +42,12 @@ def traced_model(config: Mapping[str, Any], name: str, without: NoOpTableError) 
     Raises:
         NoOpTableError: transformers cannot build it, or what it builds does not run on meta; with the reason.
     """
-    from estimators.facts.traced_tables import keep, kept  # deferred: most configurations have a table of their own
+    from estimators.facts.traced_tables import keep, kept, kept_reason  # deferred: most configurations have a table of their own
 
     if (found := kept(config, name)) is not None:
         return found
+    if (reason := kept_reason(config)) is not None:
+        raise NoOpTableError(f"{without}; and none could be traced: {reason}")
     try:
         if is_of_diffusers(config):
             from bench.backend.tracing.diffusers_class import trace_class as trace
@@ -58,6 +60,7 @@ def traced_model(config: Mapping[str, Any], name: str, without: NoOpTableError) 
     try:
         found = trace(config, name)
     except RequestError as error:
+        keep(config, str(error), versions())
         raise NoOpTableError(f"{without}; and none could be traced: {error}") from error
     keep(config, found, versions())
     return found

@@ -75,6 +75,7 @@ def _traced_lines(model: TracedModel) -> list[str]:
     made_of = f"; each sample is {model.reads}" if model.reads else ""
     lines = [f"op table traced from {model.traced_from}, on meta; exact at the sizes it was held to{made_of}"]
     lines += [f"left out: {model.left_out}"] if model.left_out else []
+    lines += [model.stored.said] if model.stored else []
     return [*lines, f"not run, and no FLOP counted: {model.not_run}"] if model.not_run else lines
 
 

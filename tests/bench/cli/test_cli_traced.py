@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.backend.tracing.on_request import model_of
 from bench.cli.main import main
+from estimators.errors import NoOpTableError, UnavailableError
+from estimators.spec import Op, Workload
 
 XGLM: dict[str, Any] = {"model_type": "xglm", "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 64, "vocab_size": 100}
 WEIGHTS = 2 * (4 * 32 * 32 + 2 * 32 * 64)
@@ -101,3 +105,41 @@ def test_a_table_is_exported_and_read_in_place_of_the_configuration(
 def test_a_family_s_table_is_not_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "--model", "gpt2", "--export", str(tmp_path / "table.json")]) == 2
     assert "the op table of gpt2 is its family's, not traced" in capsys.readouterr().err
+
+
+def test_a_quantised_file_is_held_and_served_as_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twelve matrices of layers in a byte a weight and a 4-byte scale each; of the second file those of attention in two bytes."""
+    table = tmp_path / "table.json"
+    for left, attention in (([], 1), (["self_attn"], 2)):
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({**XGLM, "quantization_config": {"quant_method": "fp8", "modules_to_not_convert": left}}))
+        assert main(["show", "--config", str(path), "--export", str(table)]) == 0
+        capsys.readouterr()
+        for file in (path, table):
+            model = model_of(json.loads(file.read_text()), str(file))
+            ops = model.ops(Workload(phase="decode", context_len=1))
+            held = {op.name: op.count * op.stored_bytes for op in ops if op.stored_bytes is not None}
+            attended, scales = 2 * 4 * 32 * 32, (4 if attention == 1 else 0) + 2
+            assert sum(held.values()) == (attended if attention == 1 else 0) + WEIGHTS - attended + 2 * scales * 4 + biases(ops, held)
+            said = body(["serve", "--config", str(file), "--hardware", "h100-sxm5-80gb"], capsys)
+            assert said["weights"] == "fp8"
+            assert any("matrices of layers are held as fp8 with a scale per matrix" in note for note in said["notes"])
+
+
+def biases(ops: Sequence[Op], held: Mapping[str, int]) -> int:
+    """Two bytes each."""
+    return sum(2 * op.count * (op.params - op.mnk[1] * op.mnk[2]) for op in ops if op.name in held and op.mnk)
+
+
+def test_why_none_can_be_traced_is_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(config: object, name: str) -> None:
+        raise UnavailableError("it looks at values that meta has none of")
+
+    odd = {**XGLM, "d_model": 64}
+    monkeypatch.setattr("bench.backend.tracing.trace.trace_config", refuse)
+    with pytest.raises(NoOpTableError, match="none could be traced: it looks at values that meta has none of") as first:
+        model_of(odd, "odd")
+    monkeypatch.setitem(sys.modules, "bench.backend.tracing.trace", None)
+    with pytest.raises(NoOpTableError) as second:
+        model_of(odd, "odd")
+    assert str(second.value) == str(first.value)
