@@ -56,6 +56,11 @@ def image_text_inputs(config: Any, model: VisionLanguage, batch: int, generator:
         given["image_grid_thw"] = torch.tensor([grid] * (batch * images))
         given["mm_token_type_ids"] = (ids == place).int()
         return given
+    if family == "mllama":
+        given["aspect_ratio_ids"] = torch.ones(batch, images, dtype=torch.long)
+        given["aspect_ratio_mask"] = torch.ones(batch, images, seen.pictures, dtype=torch.long)
+        given["cross_attention_mask"] = torch.ones(batch, len(row), images, seen.pictures, dtype=torch.long)
+        return given | {"pixel_values": _on_meta(batch, images, seen.pictures, 3, height, width)}
     count = batch * images * seen.pictures
     shape: tuple[int, ...] = (count,)
     if family in BY_SAMPLE:

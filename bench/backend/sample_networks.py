@@ -127,16 +127,23 @@ def _mean_squares(network: Any, given: Inputs) -> torch.Tensor:
 
 
 def _vision_language(config: Mapping[str, Any], model: VisionLanguage, workload: Workload) -> SampleNetwork:
-    from transformers import AutoModelForImageTextToText
-
-    parsed = hf_config(config)
     return SampleNetwork(
-        build=lambda attn, dtype: AutoModelForImageTextToText.from_config(hf_config(config), attn_implementation=attn, dtype=dtype),
-        shapes=image_text_inputs(parsed, model, workload.batch, torch.Generator().manual_seed(0)),
+        build=partial(_whole, config),
+        shapes=image_text_inputs(hf_config(config), model, workload.batch, torch.Generator().manual_seed(0)),
         of_loss=("labels",),
         loss=_loss_named,
         said="cross-entropy of the next word of the text",
     )
+
+
+def _whole(config: Mapping[str, Any], attn: str, dtype: torch.dtype) -> nn.Module:
+    from transformers import AutoModelForImageTextToText
+
+    network: nn.Module = AutoModelForImageTextToText.from_config(hf_config(config), attn_implementation=attn, dtype=dtype)
+    if config.get("model_type") == "llama4":  # transformers 5.24 reads image_outputs of what its language part returns, which has none
+        language: Any = network.language_model
+        language.register_forward_hook(lambda module, given, output: setattr(output, "image_outputs", None))
+    return network
 
 
 def _denoiser(config: Mapping[str, Any], model: DiT | UNet, workload: Workload) -> SampleNetwork:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText
 
 from bench.backend.counting import meta
-from bench.backend.models import hf_config
+from bench.backend.sample_networks import SampleNetwork, network_of
 from estimators.architectures.builders.whole import whole
 from estimators.architectures.fields import Fields
 from estimators.architectures.vision_language import VisionLanguage
 from estimators.samples import Example, Image
-from estimators.spec import Source
+from estimators.spec import Source, Workload
 from tests.support.drawn_decoders import Config
 
 IMAGE_TOKEN = 45
@@ -125,56 +124,18 @@ def built(name: str) -> VisionLanguage:
     return whole(Fields(config_of(name), name), name, Source(title=name), SMALL[name][1])
 
 
+def _network(name: str, model: VisionLanguage, batch: int) -> SampleNetwork:
+    return network_of(config_of(name), model, Workload(phase="train", batch=batch))
+
+
 def torchs(name: str) -> torch.nn.Module:
     torch.manual_seed(0)
-    model: torch.nn.Module = AutoModelForImageTextToText.from_config(hf_config(config_of(name)), attn_implementation="eager")
-    if name == "llama4":  # whose output in transformers 5.24 asks the language part's for images
-        model.language_model.register_forward_hook(lambda module, given, output: setattr(output, "image_outputs", None))
-    return model.train()
+    return _network(name, built(name), batch=1).build("eager", torch.float32).train()
 
 
-def inputs(name: str, model: VisionLanguage, batch: int) -> dict[str, Any]:
-    """One step's inputs: the pictures that the rule makes, and as many image tokens as the rule says among others."""
-    seen, example = model.seen, model.example
-    height, width, images = seen.picture.height, seen.picture.width, example.images
-    row = [1] * example.text_tokens
-    for _ in range(images):
-        row += [IMAGE_TOKEN] * seen.tokens + [2] * seen.marks
-    row = [40, *row[1:]] if "qwen" not in name else _qwen_row(row, seen.tokens, images, example.text_tokens)
-    ids = torch.tensor([row] * batch)
-    given: dict[str, Any] = {"input_ids": ids, "labels": ids.clamp(max=44), "attention_mask": torch.ones_like(ids)}
-    count = batch * images * seen.pictures
-    if name == "mllama":
-        given["pixel_values"] = torch.rand(batch, images, seen.pictures, 3, height, width)
-        given["aspect_ratio_ids"] = torch.ones(batch, images, dtype=torch.long)
-        given["aspect_ratio_mask"] = torch.ones(batch, images, seen.pictures, dtype=torch.long)
-        return given | {"cross_attention_mask": torch.ones(batch, len(row), images, seen.pictures)}
-    if "qwen" in name:
-        patch = 16 if name == "qwen3_vl" else 14
-        grid = (1, height // patch, width // patch)
-        given["pixel_values"] = torch.zeros(batch * images * grid[1] * grid[2], 3 * 2 * patch * patch)
-        given["image_grid_thw"] = torch.tensor([grid] * (batch * images))
-        given["mm_token_type_ids"] = (ids == IMAGE_TOKEN).int()
-        return given
-    pixels = torch.rand(count, 3, height, width)
-    if name in ("idefics3", "smolvlm"):
-        pixels = pixels.reshape(batch, images * seen.pictures, 3, height, width)
-    if name in ("llava_next", "llava_onevision"):
-        pixels = pixels.reshape(batch * images, seen.pictures, 3, height, width)
-        given["image_sizes"] = torch.tensor([[example.image.height, example.image.width]] * (batch * images))
-    if name in ("mistral3", "llava-pixtral"):
-        given["image_sizes"] = torch.tensor([[height, width]] * count)
-    if name == "gemma3":
-        given["token_type_ids"] = (ids == IMAGE_TOKEN).int()
-    return given | {"pixel_values": pixels}
-
-
-def _qwen_row(row: list[int], tokens: int, images: int, text: int) -> list[int]:
-    """The same tokens, with a mark of the template before each image: positions are counted from it."""
-    del row[:]
-    for _ in range(images):
-        row += [40, *[IMAGE_TOKEN] * tokens, 41]
-    return row + [1] * (text - 2 * images)
+def inputs(name: str, model: VisionLanguage, batch: int) -> dict[str, torch.Tensor]:
+    """One step's inputs, as a run of the model makes them."""
+    return _network(name, model, batch).drawn(0)
 
 
 def counted(module: torch.nn.Module, given: dict[str, Any], *, train: bool) -> tuple[int, int]:

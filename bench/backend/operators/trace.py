@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.flop_counter import conv_flop, flop_registry, shape_wrapper
 
 from bench.backend.counting.flop_formulas import MENDED
+from bench.backend.counting.meta import flop_counter
 from bench.backend.operators.operator import GATHERS, SHORT, Spec, composite_flop, mnk_of, name_of
 from bench.backend.unread_values import plain_sequences
 from estimators.frozen import replace
@@ -86,7 +87,12 @@ class _Watch(TorchDispatchMode):
         formula = shape_wrapper(mended) if mended else flop_registry.get(func._overloadpacket)
         if name_of(func) in CONVOLUTIONS:
             formula = _of_one_convolution
-        flop = 0 if formula is None else int(formula(*args, **(kwargs or {}), out_val=out))
+        if formula is not None:
+            flop = int(formula(*args, **(kwargs or {}), out_val=out))
+        else:
+            flop = composite_flop(name_of(func), [_plain(t) for t in inputs])
+            if not flop and len(inputs) > 1 and func._can_decompose():
+                flop = _of_its_parts(func, args, kwargs or {})
         out_bytes = sum(t.numel() * t.element_size() for t in outputs)
         if not view:
             result.touched_bytes += sum(t.numel() * t.element_size() for t in inputs) + out_bytes
@@ -101,6 +107,13 @@ class _Watch(TorchDispatchMode):
 
 def _of_one_convolution(x: torch.Tensor, weight: torch.Tensor, *_: Any, out_val: torch.Tensor, **__: Any) -> int:
     return int(conv_flop(x, weight, None, None, None, None, False, out_val=out_val))
+
+
+def _of_its_parts(func: Any, args: Any, kwargs: Any) -> int:
+    """FLOP of an operator that inference does not take apart, such as matmul or einsum."""
+    with flop_counter() as counter:
+        func.decompose(*args, **kwargs)
+    return int(counter.get_total_flops())
 
 
 def _plain(tensor: torch.Tensor) -> Spec:
@@ -165,7 +178,7 @@ def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any], kept: bool
         group=group_of(name, seen.is_view),
         dtype=SHORT.get(widest.dtype, "other") if widest else "other",
         mnk=mnk_of(name, specs),
-        flop=seen.flop or composite_flop(name, specs),
+        flop=seen.flop,
         num_bytes=2 * seen.out_bytes if name in GATHERS else sum(spec.num_bytes for spec in specs) + seen.out_bytes,
         cold_bytes=sum(spec.num_bytes for spec in specs if spec.cold),
     )

@@ -50,6 +50,22 @@ def test_a_product_of_known_size_has_its_flop_bytes_and_shape() -> None:
     assert piece.num_bytes == 4 * (4 * 8 + 16 * 8 + 4 * 16)
 
 
+@pytest.mark.parametrize(
+    ("product", "flop"),
+    [
+        (lambda x, y: x @ y, 2 * 3 * 5 * 7 * 2),
+        (lambda x, y: torch.einsum("bij,bjk->bik", x, y), 2 * 3 * 5 * 7 * 2),
+        (lambda x, y: torch.tensordot(x, y, dims=([2], [1])), 2 * (3 * 5) * 7 * (3 * 2)),
+    ],
+    ids=["matmul", "einsum", "tensordot"],
+)
+def test_a_product_that_inference_does_not_take_apart_has_its_flop(product: Callable[..., torch.Tensor], flop: int) -> None:
+    """Two FLOP a multiply-add: of 3 pairs of a 5 x 7 and a 7 x 2 matrix, or of each of 3 with each of 3."""
+    with fake(), torch.inference_mode():
+        x, y = torch.empty(3, 5, 7), torch.empty(3, 7, 2)
+        assert sum(call.piece.count * call.piece.flop for call in calls_of(lambda: product(x, y), cache_bytes=0)) == flop
+
+
 def test_equal_operators_are_counted_together_and_views_cost_the_host_alone() -> None:
     calls = traced()
     assert (calls["add"].piece.count, calls["add"].piece.group) == (3, "memory")

@@ -80,6 +80,8 @@ TINY: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[int, str]]] = {
     "llava": (config_of("llava"), {"batch": 2, "images": 2, "image_size": (30, 90), "text_tokens": 7}, (2, "example")),
     "smolvlm": (config_of("smolvlm"), {"batch": 1, "images": 1, "image_size": (100, 60), "text_tokens": 5}, (1, "example")),
     "qwen2_5_vl": (config_of("qwen2_5_vl"), {"batch": 1, "images": 2, "image_size": (140, 196), "text_tokens": 9}, (1, "example")),
+    "llama4": (config_of("llama4"), {"batch": 1, "images": 1, "image_size": (50, 120), "text_tokens": 7}, (1, "example")),
+    "mllama": (config_of("mllama"), {"batch": 2, "images": 2, "image_size": (50, 70), "text_tokens": 7}, (2, "example")),
     "dit": (DIFFUSERS["dit"][0], {"batch": 2, "image_size": (128, 128)}, (2, "image")),
 }
 """A configuration, what is asked of it, and what a step of it processes in the user's units."""
