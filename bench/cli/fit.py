@@ -191,13 +191,14 @@ def _largest(options: Options, job: TuningJob, hardware: Hardware, reading: Read
 
 def _menu(options: Options, hardware: Hardware, out: Output) -> int:
     from estimators.tuning.menu import menu
+    from reports.pages.tuning import menu_pictures
     from reports.views.planning.fit_menu import menu_screen, menu_table
 
     if options.model is not None or options.config is not None or options.largest or options.from_files:
         raise BadValueError("--menu is of a device; leave the model, --from and --largest out")
     table = menu_table(menu(hardware, recipe_of(options.framework)), hardware)
-    out.emit([table], menu_screen(table, hardware))
-    return 0
+    out.emit([table], menu_screen(table, hardware), menu_pictures(table))
+    return 0 if table.rows else 1
 
 
 def stated_beside_files(options: Options) -> dict[str, Value]:

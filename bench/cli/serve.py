@@ -59,6 +59,7 @@ def run(options: Options, out: Output) -> int:
 
 def _search(options: Options, question: ServeQuestion, out: Output) -> int:
     from estimators.serving.search import search, usual_ways
+    from reports.pages.serving import search_pictures
     from reports.views.serving.search import search_screen, search_tables
 
     d = question.deployment
@@ -69,7 +70,7 @@ def _search(options: Options, question: ServeQuestion, out: Output) -> int:
         ways = replace(ways, cuts=((d.tp, d.pp, d.dp, d.ep),), replicas=(d.num_devices,))
     answer = search(question, ways)
     tables = arguments.with_all_facts(search_tables(answer))
-    out.emit(tables, search_screen(answer, tables))
+    out.emit(tables, search_screen(answer, tables), search_pictures(tables))
     return 0 if answer.best is not None else 1
 
 

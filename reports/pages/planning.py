@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from estimators.printable import cut
-from estimators.units import format_bytes, format_count, format_days, format_grouped, format_int, format_money
+from estimators.units import format_bytes, format_count, format_days, format_flop, format_fraction, format_grouped, format_int, format_money
 from reports.drawing import COLOURS, FAINT, GREY, INK, LINES, MARKS, from_zero, logarithmic, named
 from reports.pages.picture import Picture
 from reports.pages.stack import Bar, draw_stack
@@ -20,7 +20,10 @@ NAME_COLUMNS = 30
 def planning_pictures(tables: Sequence[Table]) -> list[Picture]:
     """A picture of each table of an answer that has one to be drawn."""
     by_key = {table.key: table for table in tables}
-    return [picture for key, pictures in PICTURES.items() if key in by_key for picture in pictures(by_key[key])]
+    for kinds in (PICTURES, WITHOUT_STEP):
+        if found := [picture for key, pictures in kinds.items() if key in by_key for picture in pictures(by_key[key])]:
+            return found
+    return []
 
 
 def _curve(table: Table) -> list[Picture]:
@@ -73,6 +76,20 @@ def _near(table: Table) -> list[Picture]:
     return [Picture(title=title, table="near_runs", draw=draw_near, better="match", height_in=_height(len(table.rows)) + 0.4)]
 
 
+def _scenarios(table: Table) -> list[Picture]:
+    if not {"scenario", "utilization_fraction"} <= set(table.rows[0] if table.rows else {}) or len(table.rows) < 2:
+        return []
+    title = "What the shares of peak that runs reached make of it"
+    return [Picture(title=title, table=table.key, draw=draw_scenarios, better="left", height_in=_height(len(table.rows)))]
+
+
+def _rules(table: Table) -> list[Picture]:
+    if len(table.rows) < 2:
+        return []
+    title = "FLOP by rule of thumb, and counted exactly under the rule's convention"
+    return [Picture(title=title, table="rules", draw=draw_rules, better="match", height_in=_height(len(table.rows)) + 0.5)]
+
+
 def _height(rows: int) -> float:
     return 1.6 + 0.21 * min(rows, MOST_NAMED)
 
@@ -87,6 +104,9 @@ PICTURES: dict[str, Callable[[Table], list[Picture]]] = {
     "near_runs": _near,
 }
 """Key of a table -> its pictures, in the order in which a page has them."""
+
+WITHOUT_STEP: dict[str, Callable[[Table], list[Picture]]] = {"training": _scenarios, "rules": _rules}
+"""Those of an answer that has none of the others, as no step of it is predicted."""
 
 MOST_NAMED = 20
 """Devices that are named; those beyond are left to the table."""
@@ -210,6 +230,36 @@ def draw_knobs(figure: Any, table: Table) -> None:
     from_zero(axes, "x", "time", format_days)
     axes.grid(visible=True, axis="x")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=4)
+
+
+def draw_scenarios(figure: Any, table: Table) -> None:
+    """A bar for each share of peak: days where the number of devices is known, else GPU-days."""
+    axes = figure.add_subplot()
+    rows: Sequence[Row] = table.rows
+    time, text = ("wall_days", format_days) if all(row.get("wall_days") is not None for row in rows) else ("gpu_days", format_grouped)
+    for place, row in enumerate(rows):
+        axes.barh([place], [row[time]], height=0.6, color=COLOURS[0])
+        at = {"textcoords": "offset points", "xytext": (4, 0), "va": "center", "fontsize": "small"}
+        axes.annotate(f"{format_fraction(row['utilization_fraction'])} of peak", (row[time], place), **at)
+    named(axes, [str(row["scenario"]) for row in rows])
+    axes.set_xlim(0, 1.3 * max(row[time] for row in rows))
+    from_zero(axes, "x", "time" if time == "wall_days" else "GPU-days", text)
+    axes.grid(visible=True, axis="x")
+
+
+def draw_rules(figure: Any, table: Table) -> None:
+    """A bar for each rule, and on it the exact count."""
+    axes = figure.add_subplot()
+    rows: Sequence[Row] = table.rows
+    for place, row in enumerate(rows):
+        axes.barh([place], [row["flop"]], height=0.6, color=COLOURS[0], label=None if place else "by the rule")
+        exact = {"marker": MARKS[5], "markersize": 8, "linestyle": "none", "label": None if place else "counted exactly"}
+        axes.plot([row["exact_flop"]], [place], color=COLOURS[1], **exact)
+    named(axes, [str(row["rule"]) for row in rows])
+    axes.set_xlim(0, 1.1 * max(max(row["flop"], row["exact_flop"]) for row in rows))
+    from_zero(axes, "x", "FLOP", format_flop, most=4)
+    axes.grid(visible=True, axis="x")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
 
 
 def draw_near(figure: Any, table: Table) -> None:

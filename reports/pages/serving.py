@@ -31,6 +31,37 @@ def serving_pictures(answer: ServeAnswer) -> list[Picture]:
     return [latency, trade, memory, *([money] if answer.question.rent is not None else [])]
 
 
+def search_pictures(tables: Sequence[Table]) -> list[Picture]:
+    """Of the deployments that no other beats, what each gives a user and a GPU; none of a single one, or of none."""
+    front = next(table for table in tables if table.key == "front")
+    shown = Picture(title=front.title, table="front", draw=draw_front, better="upper right", height_in=4.4)
+    return [shown] if len(front.rows) > 1 else []
+
+
+MOST_DEPLOYMENTS = 8
+"""Deployments that are told apart; those beyond are left to the table."""
+
+
+def draw_front(figure: Any, table: Table) -> None:
+    """A mark for each point of the front, one look for each number of devices, cut and formats."""
+    axes = figure.add_subplot()
+    x, y = "output_tokens_per_s_per_user", "output_tokens_per_s_per_gpu"
+    front: Sequence[Row] = table.rows
+    looks: dict[str, list[Row]] = {}
+    for row in front:
+        looks.setdefault(f"{row['num_gpus']} GPUs, {row['cut']}, {row['weights']}, {row['kv']} cache", []).append(row)
+    for at, (name, rows) in enumerate(list(looks.items())[:MOST_DEPLOYMENTS]):
+        points = {"marker": MARKS[at % len(MARKS)], "color": COLOURS[at % len(COLOURS)], "linestyle": "none", "markersize": 7}
+        axes.plot([row[x] for row in rows], [row[y] for row in rows], label=name, **points)
+    for row in front[:: -(-len(front) // MOST_DEPLOYMENTS)]:
+        axes.annotate(f"{row['users']:,}", (row[x], row[y]), textcoords="offset points", xytext=(6, 4), fontsize="small")
+    axes.set(xlim=(0, 1.1 * max(row[x] for row in front)), ylim=(0, 1.1 * max(row[y] for row in front)))
+    from_zero(axes, "x", "output tokens/s of a user; beside the points: users", format_rate)
+    from_zero(axes, "y", "output tokens/s of a GPU", format_rate)
+    axes.grid(visible=True)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
+
+
 def draw_latency(figure: Any, table: Table) -> None:
     """Time to the first token and between tokens, with their intervals and limits."""
     axes = figure.add_subplot()

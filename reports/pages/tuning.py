@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from estimators.units import format_bytes, format_signed_fraction
-from reports.drawing import COLOURS, GREY, INK, LINES, PAPER, from_zero, named
+from estimators.units import format_bytes, format_int, format_signed_fraction
+from reports.drawing import COLOURS, GREY, INK, LINES, MARKS, PAPER, from_zero, logarithmic, named
 from reports.pages.picture import Picture
 from reports.pages.stack import Bar, draw_stack
 from reports.table import Table
@@ -35,6 +35,33 @@ def tuning_pictures(tables: Sequence[Table]) -> list[Picture]:
         height = 1.9 + 0.25 * len(fixes.rows)
         pictures.append(Picture(title=title, table="fixes", draw=draw_fixes, better="right", height_in=height))
     return pictures
+
+
+def menu_pictures(table: Table) -> list[Picture]:
+    """Of what a device can do: the longest sample of each model by method; none where it can do nothing."""
+    height = 1.8 + 0.25 * len(table.rows)
+    return [Picture(title=table.title, table="menu", draw=draw_menu, better="right", height_in=height)] if table.rows else []
+
+
+def draw_menu(figure: Any, table: Table) -> None:
+    """A line for each model, and on it a mark for each method that has room for a sample."""
+    axes = figure.add_subplot()
+    rows: list[Any] = list(table.rows)
+    methods = [column for column in table.columns if column.key.endswith("_tokens")]
+    for at, column in enumerate(methods):
+        points = [(row[column.key], place + ROOM * (at / (len(methods) - 1) - 0.5)) for place, row in enumerate(rows) if row[column.key]]
+        if points:
+            look = {"linestyle": "none", "markersize": 5, "label": column.header}
+            axes.plot(*zip(*points, strict=True), color=COLOURS[at], marker=MARKS[at], **look)
+    named(axes, [str(row["model"]) for row in rows])
+    lengths = [row[column.key] for row in rows for column in methods if row[column.key]]
+    logarithmic(axes, "x", "tokens of the longest sample", lengths, lambda number: format_int(round(number)))
+    axes.grid(visible=True, axis="x")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=4)
+
+
+ROOM = 0.6
+"""Of the height of a line, what the marks of its methods stand apart, as several may have room for the same sample."""
 
 
 def draw_parts(figure: Any, table: Table) -> None:

@@ -30,6 +30,10 @@ BESIDE = [
     "plan llama-2-7b --hardware a100-sxm4-80gb --gpus 64",
     "compare-hardware gpt2 --tokens 1B --hardware a100-sxm4-80gb,h100-sxm5-80gb,h200-sxm-141gb --utilization 0.4",
     "serve llama-3.1-70b --hardware h100-sxm5-80gb --gpus 1",
+    "estimate llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --gpus 512 --utilization 0.4",
+    "estimate vit-b-16 --tokens 1T --hardware h100-sxm5-80gb --gpus 64",
+    "fit --hardware rtx-3060-12gb --menu",
+    "serve llama-3.1-70b --hardware h100-sxm5-80gb --ttft 1s --itl 50ms --search",
     "serve llama-3.1-8b --hardware l40s-48gb --input 100 --output 1 --concurrency 1..4",
 ]
 """Answers with pictures that no page of the gallery has."""
