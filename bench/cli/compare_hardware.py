@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, names, sequences, step_options
+from bench.cli import arguments, names, outlook, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.frozen import frozen, replace
 from estimators.training.at_utilization import COUNTED_AS
 from estimators.training.on_devices import HardwareComparison, compare_hardware
 from estimators.training.question import Question
-from reports.pages.planning import planning_pictures
 from reports.table import Table
 from reports.views.planning.hardware import holding_table, training_table
 from reports.views.planning.hardware_screen import hardware_screen
@@ -78,17 +77,16 @@ def run(options: Options, out: Output) -> int:
     screen = hardware_screen(answer, first, more=arguments.explain_more(options.explain), asked=asked)
     tables = [first, *held, *filled, *explained]
     tables = arguments.with_all_facts(tables) if answer.predicted else tables
-    out.emit(tables, screen, planning_pictures(tables))
+    out.emit(tables, screen, outlook.pictures(out, tables))
     return 0
 
 
 def _filled(question: Question, answer: HardwareComparison) -> list[Table]:
     """What fills a device of each kind whose step is predicted."""
-    from bench.cli.outlook import held_tables
     from estimators.training.layouts.outlook import held
 
     predicted = [(device.hardware, device.answer.run.prediction.layout) for device in fastest_first(answer.predicted) if device.answer]
-    return held_tables([held(replace(question, hardware=hardware).job, layout) for hardware, layout in predicted])
+    return outlook.held_tables([held(replace(question, hardware=hardware).job, layout) for hardware, layout in predicted])
 
 
 def _with_ceilings(dtype: str) -> tuple[str, ...]:

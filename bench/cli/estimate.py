@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, data_options, names, sample_options, sequences, serve_options, step_options
+from bench.cli import arguments, data_options, names, outlook, sample_options, sequences, serve_options, step_options
 from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.errors import BadValueError
 from estimators.frozen import replace
 from estimators.training.at_utilization import COUNTED_AS
-from reports.pages.planning import planning_pictures
 
 HAS_PICTURES = True
 
@@ -100,14 +99,14 @@ def run(options: Options, out: Output) -> int:
         options, reading = estimate_data_set.read(options, out)
         _demand_model(options)
         tables, screen = estimate_data_set.answered(options, reading)
-        out.emit(tables, screen, planning_pictures(tables))
+        out.emit(tables, screen, outlook.pictures(out, tables))
         return 0
     elif options.about_a_training:
         from bench.cli.estimate_training import answered
     else:
         from bench.cli.estimate_step import answered
     tables, screen = answered(replace(options, outlook=options.outlook or out.draws))
-    out.emit(tables, screen, planning_pictures(tables))
+    out.emit(tables, screen, outlook.pictures(out, tables))
     return 0
 
 

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.cli.output import Output
     from estimators.facts.prices import PriceRange
     from estimators.training.layouts.job import Job
     from estimators.training.layouts.outlook import Held
     from estimators.training.layouts.restriction import Restriction
     from estimators.training.prediction import Prediction
+    from reports.pages.picture import Picture
     from reports.table import Table
+
+
+def pictures(out: Output, tables: Sequence[Table]) -> Sequence[Picture]:
+    """A picture of each table that has one, where any is to be drawn."""
+    if not out.draws:
+        return ()
+    from reports.pages.planning import planning_pictures  # deferred: most answers are text
+
+    return planning_pictures(tables)
 
 
 def held_tables(held: Sequence[Held]) -> list[Table]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from bench.cli import arguments, names, sequences, step_options
+from bench.cli import arguments, names, outlook, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
 from estimators.errors import BadValueError
@@ -157,27 +157,25 @@ def run(options: Options, out: Output) -> int:
     if options.emit is not None:
         out.emit_text(launcher_text(answer, options.emit))
         return 0
-    from reports.pages.planning import planning_pictures
     from reports.views.planning.plan import plan_tables
     from reports.views.planning.plan_screen import plan_screen
 
     around = _around(answer) if options.outlook or out.draws else []
     tables = arguments.with_all_facts([*plan_tables(answer), *around])
     screen = replace(plan_screen(answer, tables), asked=around if options.outlook else ())
-    out.emit(tables, screen, planning_pictures(tables))
+    out.emit(tables, screen, outlook.pictures(out, tables))
     return 0
 
 
 def _around(answer: Plans) -> list[Table]:
     """What fills a device of each kind, and, of a whole training, what lies around the plan to take."""
-    from bench.cli.outlook import around_tables, held_tables
     from estimators.training.layouts.outlook import held
 
-    tables = held_tables([held(choice.answer.job, choice.answer.best.layout) for choice in answer.choices if choice.answer])
+    tables = outlook.held_tables([held(choice.answer.job, choice.answer.best.layout) for choice in answer.choices if choice.answer])
     question, best = answer.question, answer.best
     if question.tokens is None:
         return tables
-    around = around_tables(
+    around = outlook.around_tables(
         best.job,
         best.best.prediction,
         question.tokens,

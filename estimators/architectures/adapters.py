@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from estimators.architectures.adapted_towers import adapted_towers
 from estimators.architectures.adapter_names import (
     DOWN,
     EXPERTS,
@@ -22,18 +21,19 @@ from estimators.architectures.adapter_names import (
     row_of,
 )
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.freezing import positions, trained_in_part
 from estimators.architectures.quantised import held_as
 from estimators.architectures.rows import linear
-from estimators.architectures.traced_decoder import TracedPart, as_decoder
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.method import FULL, TrainingMethod
 from estimators.samples import Sample
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
 from estimators.weight_formats import EXPERTS_ALONE, LAYERS_ALONE, PLAIN, WeightFormat, stored_matrix
+
+if TYPE_CHECKING:
+    from estimators.architectures.encoder_decoder import EncoderDecoder
 
 DEFAULT_TARGETS = ("query", "value", "query_key_value", "query_up", "kv_up", "in")
 """Where none are named: queries and values, as in the paper's section 4.2, or the matrices that make them."""
@@ -117,12 +117,16 @@ class FineTuned(Model):
         def beside(op: Op, fed: bool) -> tuple[Op, ...]:
             return self._adapter(workload, op, fed) if self.adapts(op) else ()
 
-        if isinstance(self.base, EncoderDecoder):
-            table = adapted_towers(self.base, workload, beside)
-        else:
+        if isinstance(self.base, Decoder):
             self.demand_sample(workload)
             lowest = self.lowest_trained(self.base)
             table = trained_in_part(self.base, workload, lowest=lowest, base_frozen=self.rank > 0, adapters=beside)
+        else:
+            from estimators.architectures.adapted_towers import (
+                adapted_towers,  # deferred, as those below: most trainings are of whole models
+            )
+
+            table = adapted_towers(self.base, workload, beside)
         return stored_in(table, self.base_format, workload, self.quantises_experts)
 
     def lowest_trained(self, base: Decoder) -> int:
@@ -165,7 +169,7 @@ def _of_each(adapter: Op, expert: Op, num: int) -> Op:
 
 def names_in(model: Decoder | EncoderDecoder) -> dict[str, str]:
     """What peft calls the matrices of a model's mixtures that its adapters reach, to rows of the op table; empty for no mixture."""
-    if isinstance(model, EncoderDecoder):
+    if not isinstance(model, Decoder):
         return {}
     parts = (part for block in model.blocks for _, part in block.parts)
     return {name: row for part in parts if isinstance(part, Experts) for name, row in part.adapter_names}
@@ -248,6 +252,9 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
     >>> sum(op.count * op.trainable_params for op in tuned.ops(Workload()))
     4194304
     """
+    from estimators.architectures.encoder_decoder import EncoderDecoder
+    from estimators.architectures.traced_decoder import as_decoder
+
     model = as_decoder(model) or model
     if not isinstance(model, (Decoder, EncoderDecoder)):
         raise BadValueError(f"adapters on {model.name}: expected a language model that generates")
@@ -286,6 +293,8 @@ def with_frozen_layers(model: Model, layers: int) -> FineTuned:
     Raises:
         BadValueError: no decoder, or more layers than it has.
     """
+    from estimators.architectures.traced_decoder import TracedPart, as_decoder
+
     model = as_decoder(model) or model
     if not isinstance(model, Decoder):
         raise BadValueError(f"frozen layers of {model.name}: expected a decoder-only language model")

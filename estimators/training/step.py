@@ -39,6 +39,12 @@ PARTS = {
 }
 """What a step consists of, in the order of the ledger."""
 
+TUNING_PARTS = PARTS | {
+    "reference": "forward passes of the reference model",
+    "offload": "what lies on the host, moved or updated there, exposed",
+}
+"""What a step of fine-tuning consists of."""
+
 OPTIMIZER_BYTES = {"adamw": 28, "adamw-8bit": 16, "adafactor": 14, "muon": 20, "sgd": 12, "sgd-momentum": 20}
 """Bytes per trained parameter that the update reads and writes: fp32 weight (8) and gradient (4), and the state twice."""
 

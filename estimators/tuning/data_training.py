@@ -10,13 +10,14 @@ from estimators.errors import BadValueError
 from estimators.frozen import field, frozen, replace
 from estimators.lengths import Lengths
 from estimators.spec import Hardware
+from estimators.training.step import TUNING_PARTS
 from estimators.tuning.batches import longest_of
 from estimators.tuning.dataset import Batching, DataSet, LongSamples, data_set
 from estimators.tuning.fit import Fit, fit
 from estimators.tuning.interval import TrackRecord, class_of, interval, track_record
 from estimators.tuning.job import TuningJob
 from estimators.tuning.packing import PackingAlgorithm
-from estimators.tuning.step import TUNING_PARTS, TuningStep, tuning_step
+from estimators.tuning.step import TuningStep, tuning_step
 from estimators.units import HOUR_S
 
 if TYPE_CHECKING:

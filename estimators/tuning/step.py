@@ -13,17 +13,11 @@ from estimators.frozen import field, frozen, replace
 from estimators.spec import Hardware
 from estimators.training.scoring import scoring_s
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
-from estimators.training.step import OPTIMIZER_BYTES, PARTS, Ledger, step_time
+from estimators.training.step import OPTIMIZER_BYTES, TUNING_PARTS, Ledger, step_time
 from estimators.training.supported import why_not_predicted
 from estimators.tuning.constants import tuning_constants
 from estimators.tuning.job import TuningJob
 from estimators.tuning.software import optimizer_kind, tuning_software
-
-TUNING_PARTS = PARTS | {
-    "reference": "forward passes of the reference model",
-    "offload": "what lies on the host, moved or updated there, exposed",
-}
-"""What a step of fine-tuning consists of, in the order of the ledger."""
 
 STAGES = {"none": 0, "ddp": 0, "zero-1": 1, "zero-2": 2, "zero-3": 3, "fsdp": 3, "device-map": 0}
 """ZeRO stage of each way to share."""

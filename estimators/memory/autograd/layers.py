@@ -10,22 +10,17 @@ from estimators.architectures.block import Beside, Block
 from estimators.architectures.compressed_attention import CompressedAttention
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.delta_rule import GatedDeltaNet, KimiDeltaAttention
-from estimators.architectures.disentangled import DisentangledAttention
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.layer_inputs import LayerInput
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
-from estimators.architectures.pyramid import MixedFeedForward, ReducedAttention
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.traced_decoder import TracedPart
-from estimators.architectures.vision import BiasedAttention, Scaled, WindowedAttention
-from estimators.architectures.waves import GatedBiasAttention
 from estimators.frozen import frozen, replace
 from estimators.memory.autograd.attention import attended
 from estimators.memory.autograd.compressed_attention import compressed_attention
-from estimators.memory.autograd.disentangled import disentangled
 from estimators.memory.autograd.experts import routed, routed_apart
 from estimators.memory.autograd.feed_forward import fed_forward
 from estimators.memory.autograd.hyper_connections import collapse_streams, mixed, read_streams
@@ -33,7 +28,6 @@ from estimators.memory.autograd.latent_attention import latently_attended
 from estimators.memory.autograd.layer_inputs import added_by_layer, projected_for_layers
 from estimators.memory.autograd.mixers import convolved, gated_delta, kimi_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
-from estimators.memory.autograd.pyramid import mixed_feed_forward, reduced_attention
 from estimators.memory.autograd.tape import Adapted, Tape, Tensor
 from estimators.memory.autograd.traced import traced
 from estimators.memory.kernels import Kernels
@@ -187,24 +181,17 @@ def _run(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
         tape.index(t * width, "outer", size=tape.kernels.dropout_bytes)
     if isinstance(part, Attention):
         return attended(tape, part, x, t, width, *_source(tape, part, stream))
-    if isinstance(part, WindowedAttention):
-        return _in_windows(tape, part, x, width)
-    if isinstance(part, BiasedAttention):
-        return attended(tape, part.attention, x, t, width)
-    if isinstance(part, GatedBiasAttention):
-        return _with_gated_bias(tape, part, x, t, width)
-    if isinstance(part, Scaled):
-        out = _run(tape, part.part, x, stream)
-        tape.keep(out)
-        return tape.like(out, size=tape.weight_size)
     if isinstance(part, Beside):
         return [_run(tape, each, x, stream) for _, each in part.parts][-1]
-    return BY_ITSELF[type(part)](tape, part, x, t, width)
+    if (by_itself := BY_ITSELF.get(type(part))) is not None:
+        return by_itself(tape, part, x, t, width)
+    from estimators.memory.autograd.encoder_parts import encoded  # deferred: most models are decoders
+
+    return encoded(tape, part, x, t, width, lambda inner: _run(tape, inner, x, stream))
 
 
 BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] = {
     CompressedAttention: compressed_attention,
-    DisentangledAttention: disentangled,
     Experts: routed,
     FeedForward: fed_forward,
     GatedDeltaNet: gated_delta,
@@ -213,12 +200,10 @@ BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] 
     LayerInput: added_by_layer,
     Mamba: mamba,
     Mamba2: mamba2,
-    MixedFeedForward: mixed_feed_forward,
-    ReducedAttention: reduced_attention,
     ShortConvolution: convolved,
     TracedPart: traced,
 }
-"""What reads nothing but its input, and holds no other part: kind of part -> how it is written."""
+"""Of decoders, what reads nothing but its input, and holds no other part: kind of part -> how it is written."""
 
 
 def _source(tape: Tape, part: Attention, stream: Stream) -> tuple[Tensor | None, int]:
@@ -227,41 +212,3 @@ def _source(tape: Tape, part: Attention, stream: Stream) -> tuple[Tensor | None,
         return None, 0
     tokens = stream.source_tokens
     return tape.given(tokens * stream.width, max(tape.size, tape.kernels.stream_bytes)), tokens
-
-
-def _with_gated_bias(tape: Tape, part: GatedBiasAttention, x: Tensor, t: int, width: int) -> Tensor:
-    """Two gates for each query of a head, a·(b·scale - 1) + 2; the bias, of all heads, is the first layer's."""
-    heads = part.attention.heads
-    if part.buckets:
-        tape.keep(tape.tensor(heads * t * t, tape.weight_size, "inner"))
-    tape.of_result(tape.linear(tape.like(x), 2 * heads * t, "inner"))
-    for _ in range(2):  # what a is multiplied with, and the sum that the bias is
-        tape.keep(tape.tensor(heads * t, tape.weight_size, "inner"))
-    return attended(tape, part.attention, x, t, width)
-
-
-def _in_windows(tape: Tape, part: WindowedAttention, x: Tensor, width: int) -> Tensor:
-    """Each window a sequence of its own; tokens are copied into windows."""
-    windows = -(-part.grid[0] // part.window) * -(-part.grid[1] // part.window)
-    seen = part.window**2
-    if part.bias_width:
-        return _by_angles(tape, part, tape.like(x, elements=windows * seen * width), windows * seen, width, seen)
-    return attended(tape, part.attention, tape.like(x, elements=windows * seen * width), windows * seen, width, seen=seen)
-
-
-def _by_angles(tape: Tape, part: WindowedAttention, x: Tensor, t: int, width: int, seen: int) -> Tensor:
-    """Queries and keys divided by their lengths, scores by a learned scale, and biases that a network makes once (Swin v2)."""
-    heads, inner = part.attention.heads, part.attention.inner_width
-    queries, keys, values = (tape.linear(x, t * inner, "inner") for _ in range(3))
-    unit = []
-    for each in (queries, keys):
-        tape.keep(each, *(tape.tensor(heads * t, tape.size, "inner") for _ in range(2)))  # its lengths, and those held above 0
-        unit.append(tape.like(each))
-    scores = tape.matmul(unit[0], unit[1], heads * t * seen, "scores")
-    distances = (2 * part.window - 1) ** 2
-    for elements in (2 * distances, part.bias_width * distances, heads * seen * seen):
-        tape.keep(tape.tensor(elements, tape.size, "once"))
-    tape.keep(scores, tape.tensor(heads, tape.weight_size, "once"))
-    probabilities = tape.softmax(tape.like(scores, size=tape.weight_size))
-    context = tape.matmul(probabilities, values, t * inner, "inner")
-    return tape.linear(tape.like(context), t * width, "outer")

@@ -11,20 +11,16 @@ from estimators.cost.software import stack
 from estimators.method import FULL
 from estimators.training.prediction import Prediction
 from estimators.training.step import OPTIMIZER_BYTES
-from estimators.tuning.fit import Fit, fit
-from estimators.tuning.interval import interval, step_class
 from estimators.tuning.job import Sharding, TuningJob
 from estimators.tuning.recipes import UNKNOWN, Recipe, recipe, recipe_of
 from estimators.tuning.settings import Value, job_of, method_settings, precision_settings, transformers_name
-from estimators.tuning.software import optimizer_kind as kind_of
-from estimators.tuning.software import stack_of
-from estimators.tuning.step import TuningStep, tuning_step
-from estimators.tuning.usual_batch import usual_samples
 
 if TYPE_CHECKING:
     from estimators.cost.machine import MeasuredRates
     from estimators.method import TrainingMethod
     from estimators.spec import Hardware, Model
+    from estimators.tuning.fit import Fit
+    from estimators.tuning.step import TuningStep
 
 
 class Job(Protocol):
@@ -94,7 +90,11 @@ def demand(job: Job) -> None:
 
 def optimizer_kind(name: str) -> str:
     """Which of the optimizers of trainings one is, by transformers' name or by theirs. Raises UnknownNameError."""
-    return name if name in OPTIMIZER_BYTES else kind_of(transformers_name(name))
+    if name in OPTIMIZER_BYTES:
+        return name
+    from estimators.tuning.software import optimizer_kind as kind_of  # deferred, as those below: most trainings are of whole models
+
+    return kind_of(transformers_name(name))
 
 
 def is_whole(layout: Any) -> Any:
@@ -126,6 +126,8 @@ def _checkpointing(job: Job, habits: Recipe) -> str:
 
 def usual_sequences(job: Job, num_devices: int) -> int:
     """Samples of one step where nobody says."""
+    from estimators.tuning.usual_batch import usual_samples
+
     return usual_samples(habits_of(job), num_devices, assumed=not job.framework)
 
 
@@ -160,16 +162,23 @@ def tuning_job(job: Job, layout: Layout) -> TuningJob:
 
 def fit_of(job: Job, layout: Layout) -> Fit:
     """Memory of a layout, and whether it fits."""
+    from estimators.tuning.fit import fit
+
     return fit(tuning_job(job, layout), job.hardware)
 
 
 def step_of(job: Job, layout: Layout) -> TuningStep:
     """The step of a layout."""
+    from estimators.tuning.step import tuning_step
+
     return tuning_step(tuning_job(job, layout), job.hardware, own=job.own, network_bytes_per_s=job.network_bytes_per_s, cluster=job.cluster)
 
 
 def predicted(job: Job, layout: Layout) -> Prediction:
     """The step of a layout with its interval."""
+    from estimators.tuning.interval import interval, step_class
+    from estimators.tuning.software import stack_of
+
     step = step_of(job, layout)
     below, above = interval(step.job)
     return Prediction(

@@ -9,7 +9,7 @@ from estimators.training.layouts.answer import Plans, Run
 from estimators.training.layouts.scaling import WORTH_DOUBLING, Point
 from estimators.training.layouts.sizing import BESIROGLU, Sizing
 from estimators.training.layouts.what_if import WhatIf
-from estimators.tuning.step import TUNING_PARTS
+from estimators.training.step import TUNING_PARTS
 from estimators.units import (
     DAY_S,
     HOUR_S,

@@ -6,12 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.joined import Joined
 from estimators.architectures.prediction import in_words
-from estimators.architectures.speech_language import SpeechLanguage
-from estimators.architectures.traced import TracedModel
-from estimators.architectures.traced_decoder import TracedDecoder
-from estimators.architectures.vision_language import VisionLanguage
 from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
 from estimators.counting.estimate import count_params, count_trainable_params
 from estimators.spec import Workload
@@ -19,6 +14,9 @@ from estimators.units import format_flop, format_flop_rate, format_fraction, for
 
 if TYPE_CHECKING:
     from estimators.architectures.detection import Finder
+    from estimators.architectures.joined import Joined
+    from estimators.architectures.traced import TracedModel
+    from estimators.architectures.vision_language import VisionLanguage
     from estimators.facts.prices import PriceRange
     from estimators.spec import Hardware, Model
     from estimators.training.answer import TrainingAnswer
@@ -40,11 +38,15 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
     Args:
         workload: a step whose FLOP say how much that is.
     """
-    if isinstance(model, Joined):
-        return _example_lines(model, workload)
     base = model.base
-    if not isinstance(base, TracedModel | Decoder):
-        return _source_lines(base)
+    if not isinstance(base, Decoder):
+        from estimators.architectures.joined import Joined  # deferred, as all others: most models are decoders
+        from estimators.architectures.traced import TracedModel
+
+        if isinstance(model, Joined):
+            return _example_lines(model, workload)
+        if not isinstance(base, TracedModel):
+            return _source_lines(base)
     return [*held_lines(base), *_surplus_lines(model, workload)]
 
 
@@ -54,10 +56,14 @@ def held_lines(model: Model) -> list[str]:
     All that `scope_lines` says of one where no FLOP are counted: what memory and speed are of.
     """
     model = model.base
-    if isinstance(model, TracedDecoder):
-        model = model.model
-    if isinstance(model, TracedModel):
-        return _traced_lines(model)
+    if type(model) is not Decoder:
+        from estimators.architectures.traced import TracedModel
+        from estimators.architectures.traced_decoder import TracedDecoder
+
+        if isinstance(model, TracedDecoder):
+            model = model.model
+        if isinstance(model, TracedModel):
+            return _traced_lines(model)
     if not isinstance(model, Decoder):
         return []
     lines = [f"left out: {model.left_out}"] if model.left_out else []
@@ -81,6 +87,9 @@ def _traced_lines(model: TracedModel) -> list[str]:
 
 def _example_lines(model: Joined, workload: Workload) -> list[str]:
     """What an example is, what becomes of it, and which parts training changes."""
+    from estimators.architectures.speech_language import SpeechLanguage
+    from estimators.architectures.vision_language import VisionLanguage
+
     lines = [f"each sample is {model.sample}: a sequence of {format_int(model.sequence_tokens)} tokens"]
     if isinstance(model, VisionLanguage):
         lines.append(_seen_line(model))
@@ -135,7 +144,7 @@ def _surplus_lines(model: Model, workload: Workload) -> list[str]:
 
 
 def _source_lines(model: Model) -> list[str]:
-    from estimators.architectures.denoisers import Denoiser  # deferred: most models are decoders
+    from estimators.architectures.denoisers import Denoiser
     from estimators.architectures.detection import Finder
     from estimators.architectures.encoder_decoder import EncoderDecoder
     from estimators.architectures.vision import Resizable

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimators.training.prediction import Prediction
-from estimators.tuning.step import TUNING_PARTS
+from estimators.training.step import TUNING_PARTS
 from estimators.units import format_duration, format_fraction, format_grouped
 from reports.table import Column, Table, Value
 

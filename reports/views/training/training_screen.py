@@ -14,7 +14,6 @@ from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.training import predicted
 from reports.views.training.at_utilization import NO_DEVICES, WALL_TIME, how_sure, is_too_large, memory_note, rate_line
-from reports.views.training.claim_screen import claim_screen
 from reports.views.training.conditions import length_lines, price_line, scope_notes, utilization_line
 from reports.views.training.tuning_job import job_lines
 
@@ -34,6 +33,8 @@ def estimate_screen(answer: TrainingEstimate, tables: Sequence[Table], *, more: 
     """
     first, inverse = tables[0], answer.inverse
     if answer.claim is not None:
+        from reports.views.training.claim_screen import claim_screen  # deferred: most answers judge no claim
+
         screen = claim_screen(answer.claim, answer.training, first)
         said = [predicted.claim_note(answer.predicted.run, answer.claim.wall_s)] if answer.predicted else []
         return replace(screen, lead=[*screen.lead, *said], more=more, asked=asked)

@@ -12,10 +12,11 @@ from estimators.facts.registry import hardware
 from estimators.frozen import replace
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Workload
+from estimators.training.step import TUNING_PARTS
 from estimators.tuning.job import Offload, TuningJob
 from estimators.tuning.recipes import recipe
 from estimators.tuning.software import LOSS_BYTES, optimizer_kind
-from estimators.tuning.step import TUNING_PARTS, TuningStep, layout_of, tuning_step
+from estimators.tuning.step import TuningStep, layout_of, tuning_step
 from estimators.validation.model import shipped_model
 
 LORA = TrainingMethod(rank=16, targets=("all-linear",))
