@@ -16,7 +16,8 @@ from torch import nn
 from bench.backend import model_classes
 from bench.backend.image_text_inputs import image_text_inputs
 from bench.backend.models import hf_config
-from estimators.architectures.denoisers import DiT, UNet
+from estimators.architectures.denoisers import DiT
+from estimators.architectures.unets import UNet
 from estimators.architectures.vision_language import VisionLanguage
 from estimators.errors import NoOpTableError
 from estimators.extras import needed_by

@@ -1,4 +1,4 @@
-"""Networks that take noise off a latent image: U-Nets with attention to a text (Stable Diffusion), transformers over patches (DiT)."""
+"""Networks that take noise off a latent: what all have in common, and transformers over patches (DiT)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from abc import abstractmethod
 from typing import Self
 
 from estimators.architectures.latents import USUAL, Compression
-from estimators.architectures.maps import (
-    Map,
-    MapTransformer,
-    Residual,
-    attention_over,
-    filter_rows,
-    group_norm,
-    on_map,
-    two_linear,
-)
+from estimators.architectures.maps import Map, attention_over, two_linear
 from estimators.architectures.rows import convolution, edge_norm, elementwise, linear, lookup, norm
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
@@ -89,96 +80,6 @@ class Denoiser(Model):
         if workload.phase not in self.phases or (workload.seq_len, workload.context_len, workload.source_len) != (1, 0, 0):
             raise BadValueError(f"phase {workload.phase!r} of {workload.seq_len} tokens: {self.name} has forward and train, of samples")
         self.demand_sample(workload)
-
-
-@frozen
-class UNet(Denoiser):
-    """A U-Net whose levels may attend to a text.
-
-    Attributes:
-        channels: of each level, from the finest.
-        blocks: residual blocks of a level on the way down; one more on the way up.
-        layers: of the transformer behind each block of a level; 0 for none.
-        heads: of each level's transformers.
-        text_width, text_tokens: that cross-attention reads.
-        latent_channels: of what it reads and makes.
-        added: width of what is embedded beside the time step (SDXL's sizes and pooled text); 0 for nothing.
-    """
-
-    channels: tuple[int, ...]
-    blocks: int
-    layers: tuple[int, ...]
-    heads: tuple[int, ...]
-    text_width: int
-    text_tokens: int
-    latent_channels: int = 4
-    added: int = 0
-
-    def sized(self, image: Image) -> UNet:
-        """The same on images of another size. Raises BadValueError where a level has no whole map."""
-        whole = self.compression.side * 2 ** (len(self.channels) - 1)
-        if image.height % whole or image.width % whole:
-            raise BadValueError(f"{image}: {self.name} halves its latents; give sides that {whole} divides")
-        return replace(self, image=image)
-
-    def _transformer(self, level: int) -> MapTransformer | None:
-        if not self.layers[level]:
-            return None
-        return MapTransformer(
-            channels=self.channels[level],
-            layers=self.layers[level],
-            heads=self.heads[level],
-            text_width=self.text_width,
-            text_tokens=self.text_tokens,
-        )
-
-    def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step over batch latents. Raises BadValueError for a phase, a length or a sample that it does not have."""
-        self.demand(workload)
-        w, size = replace(workload, sample=None), self.latent
-        first, time = self.channels[0], 4 * self.channels[0]
-        table = filter_rows(w, "in", "conv", size, (self.latent_channels, first), data=True)
-        table += two_linear(w, "time", (first, time, time))
-        table += two_linear(w, "added", (self.added, time, time)) if self.added else []
-        skips, below = [first], first
-        for level, channels in enumerate(self.channels):
-            for index in range(self.blocks):
-                table += self._block(w, f"down.{level}.{index}", level, Residual(before=below, after=channels, time=time), size)
-                below = channels
-                skips.append(channels)
-            if level + 1 < len(self.channels):
-                after = (size[0] // 2, size[1] // 2)
-                table += filter_rows(w, f"down.{level}", "halve", size, (channels, channels), after=after)
-                size = after
-                skips.append(channels)
-        table += self._middle(w, size, below, time)
-        for level in reversed(range(len(self.channels))):
-            for index in range(self.blocks + 1):
-                block = Residual(before=below + skips.pop(), after=self.channels[level], time=time)
-                table += self._block(w, f"up.{level}.{index}", level, block, size)
-                below = self.channels[level]
-            if level:
-                size = (size[0] * 2, size[1] * 2)
-                table += filter_rows(w, f"up.{level}", "double", size, (below, below))
-        table.append(group_norm(w, "out", "norm", size, first))
-        table.append(elementwise(on_map(w, size), "out", "activation", cut="whole", width=first))
-        return (*table, *filter_rows(w, "out", "conv", size, (first, self.latent_channels)))
-
-    def _block(self, w: Workload, prefix: str, level: int, block: Residual, size: Map) -> list[Op]:
-        transformer = self._transformer(level)
-        return block.ops(w, f"{prefix}.block", size) + (transformer.ops(w, f"{prefix}.transformer", size) if transformer else [])
-
-    def _middle(self, w: Workload, size: Map, channels: int, time: int) -> list[Op]:
-        block = Residual(before=channels, after=channels, time=time)
-        last = max(level for level, layers in enumerate(self.layers) if layers)
-        deepest = self._transformer(last)
-        assert deepest is not None
-        transformer = replace(deepest, channels=channels, heads=self.heads[-1])
-        return [
-            *block.ops(w, "middle.0.block", size),
-            *transformer.ops(w, "middle.transformer", size),
-            *block.ops(w, "middle.1.block", size),
-        ]
 
 
 @frozen

@@ -6,6 +6,7 @@ from estimators.architectures.autoencoder import Autoencoder
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder import Encoder
+from estimators.architectures.unets import ControlNet
 from estimators.architectures.video_autoencoder import VideoAutoencoder
 from estimators.architectures.vision import VisionTransformer
 from estimators.errors import BadValueError
@@ -75,6 +76,7 @@ class Pipeline:
         image: that it was made for.
         encoders: of the text, some a language model whose states are read; none for a model that is steered by a class.
         image_encoder: of the image that a video begins with; None for none.
+        control: what steers the denoiser by a picture, beside it in every step; None for nothing.
         late: the denoiser that takes over when the noise is low, and `handover` when; None for one denoiser alone.
     """
 
@@ -84,6 +86,7 @@ class Pipeline:
     autoencoder: Autoencoder | VideoAutoencoder
     encoders: tuple[Encoder | Decoder, ...] = ()
     image_encoder: VisionTransformer | None = None
+    control: ControlNet | None = None
     late: Denoiser | None = None
     handover: Handover | None = None
 
@@ -95,7 +98,7 @@ class Pipeline:
     @property
     def num_parts(self) -> int:
         """Networks that it is made of, the autoencoder as one."""
-        return len(self.encoders) + len(self.denoisers) + 1 + (self.image_encoder is not None)
+        return len(self.encoders) + len(self.denoisers) + 1 + (self.image_encoder is not None) + (self.control is not None)
 
     @property
     def image(self) -> Image:
@@ -104,7 +107,8 @@ class Pipeline:
 
     def sized(self, image: Image) -> Pipeline:
         """The same on images of another size. Raises BadValueError for one that its denoiser does not read."""
-        return replace(self, denoiser=self.denoiser.sized(image), late=self.late and self.late.sized(image))
+        control, late = self.control and self.control.sized(image), self.late and self.late.sized(image)
+        return replace(self, denoiser=self.denoiser.sized(image), control=control, late=late)
 
     def lasting(self, frames: int) -> Pipeline:
         """The same on videos of so many frames. Raises BadValueError where it makes images."""
@@ -141,6 +145,8 @@ class Pipeline:
             autoencoder = autoencoder.lasting(self.denoiser.frames or 1)
         if self.denoiser.begins_with_image:
             runs.append(Run(part="video encoder", model=autoencoder.encoder, times=1, workload=once))
+        if self.control is not None:
+            runs.append(Run(part="control", model=self.control, times=steps * twice, workload=once))
         return (
             *runs,
             *(Run(part=part, model=model, times=count * twice, workload=once) for part, model, count in self._steps(steps)),

@@ -15,6 +15,7 @@ from estimators.architectures.encoder import Encoder
 from estimators.architectures.fields import Fields
 from estimators.architectures.from_config import model_from_config, read_config
 from estimators.architectures.pipeline import Handover, Pipeline
+from estimators.architectures.unets import ControlNet, UNet
 from estimators.architectures.video_autoencoder import VideoAutoencoder
 from estimators.architectures.vision import VisionTransformer
 from estimators.errors import BadConfigError, NoOpTableError
@@ -26,8 +27,14 @@ INDEX = "model_index.json"
 DENOISERS, AUTOENCODER, ENCODERS = ("unet", "transformer"), "vae", ("text_encoder", "text_encoder_2", "text_encoder_3")
 """What diffusers calls the folders of a pipeline's parts."""
 
-SECOND, IMAGE_ENCODER, SCHEDULE = "transformer_2", "image_encoder", os.path.join("scheduler", "scheduler_config.json")
-"""Of a second denoiser, which takes over behind some step (Wan 2.2), of what reads an image, and what says how noise falls."""
+SECOND, IMAGE_ENCODER, CONTROL, SCHEDULE = (
+    "transformer_2",
+    "image_encoder",
+    "controlnet",
+    os.path.join("scheduler", "scheduler_config.json"),
+)
+"""Folders of a second denoiser, which takes over behind some step (Wan 2.2), of what reads an image and of what steers by one; and the file
+that says how noise falls."""
 
 TEXT_TOKENS = {"PixArtSigmaPipeline": 300}
 """Pipeline of diffusers -> max_sequence_length of its prompts, where its denoiser's class alone does not say."""
@@ -51,6 +58,16 @@ def is_pipeline(text: str) -> bool:
     return text.casefold() in _aliases()
 
 
+def _body(name: str) -> dict[str, Any]:
+    """A shipped pipeline's file; what it does not have is of the one that it is built `on`."""
+    body = data.read_json(data.file("pipelines", f"{name}.json"))
+    if "on" not in body:
+        return body
+    base = _body(body["on"])
+    counted = {**base.get("published_params", {}), **body["counted_params"]}
+    return {**body, "parts": {**base["parts"], **body["parts"]}, "counted_params": counted}
+
+
 def pipeline_named(text: str) -> Pipeline | None:
     """A shipped pipeline by id or alias, upper or lower case; None where none has the name.
 
@@ -60,7 +77,7 @@ def pipeline_named(text: str) -> Pipeline | None:
     if not is_pipeline(text):
         return None
     name = _aliases()[text.casefold()]
-    body = data.read_json(data.file("pipelines", f"{name}.json"))
+    body = _body(name)
     handover = Handover(**body["handover"]) if "handover" in body else None
     return _built(body["parts"], name, Source(**body["source"]), handover)
 
@@ -72,7 +89,7 @@ def denoiser_config(text: str) -> tuple[str, dict[str, Any]]:
     'DiTTransformer2DModel'
     """
     name = _aliases()[text.casefold()]
-    parts = data.read_json(data.file("pipelines", f"{name}.json"))["parts"]
+    parts = _body(name)["parts"]
     config: dict[str, Any] = next(parts[key] for key in DENOISERS if key in parts)
     return name, config
 
@@ -83,7 +100,7 @@ PUBLISHED, COUNTED = "published", "by diffusers on meta"
 
 def known_params(name: str) -> tuple[str, dict[str, int]]:
     """Who counted the parts of a shipped pipeline, PUBLISHED or COUNTED, and part -> parameters."""
-    body = data.read_json(data.file("pipelines", f"{name}.json"))
+    body = _body(name)
     by, key = (PUBLISHED, "published_params") if "published_params" in body else (COUNTED, "counted_params")
     return by, body[key]
 
@@ -97,7 +114,7 @@ def pipeline_in(folder: str) -> Pipeline | None:
     if not os.path.isfile(os.path.join(folder, INDEX)):
         return None
     parts = {}
-    for name in (*DENOISERS, SECOND, AUTOENCODER, *ENCODERS, IMAGE_ENCODER):
+    for name in (*DENOISERS, SECOND, AUTOENCODER, *ENCODERS, IMAGE_ENCODER, CONTROL):
         if os.path.isdir(path := os.path.join(folder, name)):
             parts[name] = read_config(path)
     index = read_config(os.path.join(folder, INDEX))
@@ -135,13 +152,14 @@ def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source, ha
     denoiser, autoencoder = part(found[0]), part(AUTOENCODER)
     makes = (VideoAutoencoder,) if getattr(denoiser, "frames", 0) else (Autoencoder, VideoAutoencoder)
     encoders = tuple(part(key) for key in ENCODERS if key in parts)
-    late, picture = (part(key) if key in parts else None for key in (SECOND, IMAGE_ENCODER))
+    late, picture, control = (part(key) if key in parts else None for key in (SECOND, IMAGE_ENCODER, CONTROL))
     kinds = (
         isinstance(denoiser, Denoiser),
         isinstance(autoencoder, makes),
         all(isinstance(each, Encoder | Decoder) for each in encoders),
         late is None or isinstance(late, type(denoiser)),
         picture is None or isinstance(picture, VisionTransformer),
+        control is None or (isinstance(control, ControlNet) and isinstance(denoiser, UNet)),
     )
     if not all(kinds):
         named = [class_of(dict(each)) for each in parts.values()]
@@ -153,6 +171,7 @@ def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source, ha
         autoencoder=autoencoder,
         encoders=encoders,
         image_encoder=picture,
+        control=control and control.sized(denoiser.image),
         late=late,
         handover=handover,
     )

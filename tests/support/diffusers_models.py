@@ -190,6 +190,15 @@ SMALL: dict[str, tuple[Config, Image | Clip]] = {
 }
 """Configurations as diffusers writes them, and the image of a sample. `text_tokens` is of ours: diffusers reads texts of any length."""
 
+CONTROLLED = {"_class_name": "ControlNetModel", "conditioning_embedding_out_channels": [4, 8, 12, 16]}
+SMALL |= {
+    f"controlnet-{name}": (
+        {k: v for k, v in SMALL[name][0].items() if k not in ("sample_size", "up_block_types")} | CONTROLLED,
+        SMALL[name][1],
+    )
+    for name in ("unet", "unet-1.5")
+}
+
 COUNTED: dict[str, tuple[int, int, int]] = {
     "unet": (3822916, 1478148096, 2927394816),
     "unet-1.5": (3208868, 1668184064, 3321219072),
@@ -204,6 +213,8 @@ COUNTED: dict[str, tuple[int, int, int]] = {
     "wan": (20712, 5613696, 11101824),
     "qwen-image": (52276, 2257152, 4162560),
     "qwen-autoencoder": (385135, 195648000, 387314688),
+    "controlnet-unet": (1709932, 627257344, 1225650176),
+    "controlnet-unet-1.5": (1321516, 671625216, 1321041920),
     "wan-picture": (24286, 13989200, 26952352),
     "wan-pictures": (31482, 18088864, 35151680),
     "wan-2.2-small": (29336, 2022528, 3672192),
@@ -235,10 +246,10 @@ def counted(config: Config, image: Any, batch: int) -> tuple[int, int, int]:
         counter = meta.flop_counter()
         given = INPUTS[config["_class_name"]](config, image, batch)
         with counter:
-            out = module(**given).sample
+            made = module(**given)
         forward = counter.get_total_flops()
         with counter:
-            out.sum().backward()
+            sum(each.sum() for each in OUTPUTS.get(config["_class_name"], lambda result: [result.sample])(made)).backward()
     return meta.params_of(module), forward, counter.get_total_flops()
 
 
@@ -328,8 +339,19 @@ def _pixart(config: Config, image: Image, batch: int) -> dict[str, Any]:
     return given
 
 
+def _control(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    picture = torch.zeros(batch, config.get("conditioning_channels", 3), image.height, image.width)
+    return _unet(config, image, batch) | {"controlnet_cond": picture}
+
+
+OUTPUTS: dict[str, Callable[[Any], list[torch.Tensor]]] = {
+    "ControlNetModel": lambda made: [*made.down_block_res_samples, made.mid_block_res_sample]
+}
+"""Class -> the tensors that its forward pass makes, where they are not `sample`."""
+
 INPUTS: dict[str, Callable[[Config, Any, int], dict[str, Any]]] = {
     "UNet2DConditionModel": _unet,
+    "ControlNetModel": _control,
     "DiTTransformer2DModel": _dit,
     "AutoencoderKL": _autoencoder,
     "SD3Transformer2DModel": _sd3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from estimators.architectures.autoencoder import Autoencoder
@@ -19,9 +20,9 @@ from estimators.architectures.builders.diffusion_transformers import (
 from estimators.architectures.builders.encoder_decoders import umt5_encoder
 from estimators.architectures.builders.image_text import clip_image_tower, clip_text_tower
 from estimators.architectures.builders.video_diffusion import qwen_autoencoder, wan, wan_autoencoder
-from estimators.architectures.denoisers import UNet
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.latents import USUAL
+from estimators.architectures.unets import ControlNet, UNet
 from estimators.architectures.vision import VisionTransformer
 from estimators.errors import NoOpTableError
 from estimators.spec import Model, Source
@@ -76,7 +77,36 @@ def unet(f: Fields, name: str, source: Source) -> UNet:
         text_width=f.integer("cross_attention_dim", default=1280),
         text_tokens=TEXT_TOKENS,
         latent_channels=f.integer("in_channels", default=4),
+        made_channels=f.integer("out_channels", default=4),
         added=f.integer("projection_class_embeddings_input_dim") if added else 0,
+    )
+
+
+NARROWING = (16, 32, 96, 256)
+"""Channels of the filters over a ControlNet's picture where its file says nothing, as diffusers' class has them."""
+
+
+def controlnet(f: Fields, name: str, source: Source) -> ControlNet:
+    """ControlNetModel beside a U-Net of Stable Diffusion or SDXL.
+
+    Raises:
+        BadConfigError, NoOpTableError: as `unet`, and where its picture does not get to a latent's size or becomes one vector.
+    """
+    built = unet(f, name, source)
+    narrowing = (
+        f.integers("conditioning_embedding_out_channels", minimum_length=1)
+        if "conditioning_embedding_out_channels" in f.config
+        else NARROWING
+    )
+    if 2 ** (len(narrowing) - 1) != built.compression.side:
+        raise f.fail("conditioning_embedding_out_channels", list(narrowing), "4 numbers: a picture is halved to the 8th of its sides")
+    if f.flag("global_pool_conditions", False):
+        raise NoOpTableError(str(f.fail("global_pool_conditions", True, "false")))
+    return ControlNet(
+        **{each.name: getattr(built, each.name) for each in fields(built) if each.name != "runs"},
+        runs="ControlNetModel",
+        picture_channels=f.integer("conditioning_channels", default=3),
+        narrowing=narrowing,
     )
 
 
@@ -129,6 +159,7 @@ PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "CLIPTextModel": clip_text,
     "CLIPTextModelWithProjection": clip_text,
     "CLIPVisionModel": clip_image,
+    "ControlNetModel": controlnet,
     "DiTTransformer2DModel": dit,
     "FluxTransformer2DModel": flux,
     "PixArtTransformer2DModel": pixart,

@@ -9,9 +9,38 @@ import pytest
 from estimators.counting.estimate import estimate
 from estimators.samples import Clip, Image
 from estimators.spec import Case, Workload
-from tests.support.diffusers_models import FLUX, PIXART, QWEN, SD3, WAN, WAN_AUTOENCODER, WAN_AUTOENCODER_2, Config, counted, ours
+from tests.support.diffusers_models import FLUX, PIXART, QWEN, SD3, UNET, WAN, WAN_AUTOENCODER, WAN_AUTOENCODER_2, Config, counted, ours
 
 NUM_DRAWN = 12
+
+
+def _unet(draw: random.Random) -> tuple[Config, Image]:
+    levels, width = draw.randint(2, 4), 8 * draw.randint(1, 3)
+    kinds = [draw.choice(("CrossAttnDownBlock2D", "DownBlock2D")) for _ in range(levels - 1)] + ["CrossAttnDownBlock2D"]
+    config = UNET | {
+        "block_out_channels": [width * draw.randint(1, 3) for _ in range(levels)],
+        "attention_head_dim": draw.choice((2, 4, 8)),
+        "transformer_layers_per_block": [draw.randint(1, 3) for _ in range(levels)],
+        "layers_per_block": draw.randint(1, 3),
+        "cross_attention_dim": draw.randint(3, 40),
+        "use_linear_projection": draw.random() < 0.5,
+        "in_channels": draw.randint(1, 9),
+        "down_block_types": kinds,
+        "up_block_types": [kind.replace("Down", "Up") for kind in reversed(kinds)],
+    }
+    side = 8 * 2 ** (levels - 1)
+    return config, Image(height=side * draw.randint(1, 2), width=side * draw.randint(1, 2))
+
+
+def _controlnet(draw: random.Random) -> tuple[Config, Image]:
+    config, image = _unet(draw)
+    narrowing = [draw.randint(1, 20) for _ in range(4)]
+    steered = {
+        "_class_name": "ControlNetModel",
+        "conditioning_channels": draw.randint(1, 4),
+        "conditioning_embedding_out_channels": narrowing,
+    }
+    return {key: value for key, value in config.items() if key not in ("sample_size", "up_block_types")} | steered, image
 
 
 def _flux(draw: random.Random) -> tuple[Config, Image]:
@@ -137,6 +166,8 @@ def _wan_autoencoder(draw: random.Random) -> tuple[Config, Clip]:
 
 
 DRAWN = {
+    "unet": _unet,
+    "controlnet": _controlnet,
     "flux": _flux,
     "sd3": _sd3,
     "qwen-image": _qwen,
