@@ -68,9 +68,11 @@ VISION_LANGUAGE: dict[str, Config] = {
 INSIDE_VISION_LANGUAGE = {
     "glm4v_moe_text",
     "glm4v_text",
+    "mistral4",
     "qwen2_vl_text",
     "qwen2_5_omni_text",
     "qwen2_5_vl_text",
+    "qwen3_omni_moe_text",
     "qwen3_vl_moe_text",
     "qwen3_vl_text",
 }

@@ -1,4 +1,4 @@
-"""DeepSeek V2 and V3: latent attention, small routed experts beside shared ones, dense first layers."""
+"""DeepSeek V2 and V3, and what is made like them: latent attention, small routed experts beside shared ones, dense first layers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
         width=width,
         shared=feed_forward_of(s, width=shared * width, gated=True, bias=bias) if shared else None,
     )
-    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True, bias=bias), dense_layers=0)
+    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True, bias=bias), latent_attention(f, s), dense_layers=0)
 
 
 def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
@@ -48,7 +49,7 @@ def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
     """
     s = sizes(f, vocab=129280, width=7168, layers=61, heads=128, kv_heads=128, positions=4096, ffn_width=18432, head_key="", head_width=1)
     experts = grouped_experts(f, s, num=256, per_token=8, width=2048, shared=1, groups=8, chosen_groups=4)
-    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), dense_layers=3, prediction_layers=1)
+    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), latent_attention(f, s), dense_layers=3, prediction_layers=1)
 
 
 def sarvam_mla(f: Fields, name: str, source: Source) -> Decoder:
@@ -56,7 +57,16 @@ def sarvam_mla(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=262144, width=4096, layers=32, heads=64, positions=4096, ffn_width=16384, head_key="", head_width=1)
     shared_keys = ("n_shared_experts", "num_shared_experts")
     experts = grouped_experts(f, s, num=128, per_token=8, width=2048, shared=1, groups=1, chosen_groups=1, shared_keys=shared_keys)
-    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), dense_layers=1, query_rank=None)
+    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), latent_attention(f, s, query_rank=None), dense_layers=1)
+
+
+def mistral4(f: Fields, name: str, source: Source) -> Decoder:
+    """Mistral Small 4 and Large 3: DeepSeek V3 with one group of experts, chosen by a softmax and by nothing beside it."""
+    s = sizes(f, vocab=131072, width=4096, layers=36, heads=32, kv_heads=32, positions=2**20, ffn_width=12288, head_key="", head_width=1)
+    experts = grouped_experts(f, s, num=128, per_token=4, width=2048, shared=1, groups=1, chosen_groups=1)
+    experts = replace(experts, widens_router=False, wide_weights=False)
+    attention = latent_attention(f, s, query_rank=1024, kv_rank=256, nope_width=64)
+    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), attention, dense_layers=0)
 
 
 def _latent(
@@ -66,12 +76,11 @@ def _latent(
     s: Sizes,
     experts: Experts,
     dense: FeedForward,
+    attention: LatentAttention,
     *,
     dense_layers: int,
     prediction_layers: int = 0,
-    query_rank: int | None = 1536,
 ) -> Decoder:
-    attention = latent_attention(f, s, query_rank=query_rank)
     first = min(f.integer("first_k_dense_replace", default=dense_layers, minimum=0), s.layers)
 
     def block(count: int, feed_forward: Experts | FeedForward) -> Block:
@@ -90,7 +99,14 @@ def _latent(
 
 
 def latent_attention(
-    f: Fields, s: Sizes, *, query_rank: int | None = 1536, nope_width: int = 128, value_width: int = 128, turned: bool = True
+    f: Fields,
+    s: Sizes,
+    *,
+    query_rank: int | None = 1536,
+    kv_rank: int = 512,
+    nope_width: int = 128,
+    value_width: int = 128,
+    turned: bool = True,
 ) -> LatentAttention:
     """Latent attention of these sizes; the arguments are defaults, but for whether positions turn anything.
 
@@ -102,7 +118,7 @@ def latent_attention(
     attention = LatentAttention(
         heads=s.heads,
         query_rank=f.optional_integer("q_lora_rank") if "q_lora_rank" in f.config else query_rank,
-        kv_rank=f.integer("kv_lora_rank", default=512),
+        kv_rank=f.integer("kv_lora_rank", default=kv_rank),
         nope_width=f.integer("qk_nope_head_dim", default=nope_width),
         rope_width=f.integer("qk_rope_head_dim", default=64),
         value_width=f.integer("v_head_dim", default=value_width),

@@ -157,6 +157,12 @@ def qwen3_vl_moe_text(f: Fields, name: str, source: Source) -> Decoder:
     return _qwen3_moe(f, name, source, s, num=60, per_token=4, width=1408, window=None, adapter_names=())
 
 
+def qwen3_omni_moe_text(f: Fields, name: str, source: Source) -> Decoder:
+    """The language part of Qwen3-Omni's thinker: as Qwen3 MoE, without windows, with other defaults and positions in three dimensions."""
+    s = sizes(f, vocab=3584, width=2048, layers=28, heads=28, kv_heads=4, positions=32768, ffn_width=18944)
+    return _qwen3_moe(f, name, source, s, num=128, per_token=8, width=768, window=None, adapter_names=())
+
+
 def _qwen3_moe(
     f: Fields, name: str, source: Source, s: Sizes, *, num: int, per_token: int, width: int, window: int | None, adapter_names: Names
 ) -> Decoder:

@@ -89,6 +89,8 @@ HEAD_OUTSIDE: dict[str, bool] = {
     "qwen2_5_omni_thinker": False,
     "qwen2_audio": False,
     "qwen3_asr": True,
+    "qwen3_omni_moe": False,
+    "qwen3_omni_moe_thinker": False,
     "vibevoice_asr": False,
     "video_llama_3": False,
     "video_llava": False,
@@ -98,9 +100,9 @@ HEAD_OUTSIDE: dict[str, bool] = {
 """Types without an op table whose head lies beside the language part: it is tied by the outer configuration's word alone, and where
 that says nothing, as its class in transformers 5.24 does. Of all other types the part has a head of its own."""
 
-OWN_HEAD = (("mistral3", "mistral"),)
+OWN_HEAD = (("mistral3", "mistral"), ("mistral3", "mistral4"))
 """A family and its language part whose published checkpoints have heads of their own, though their files say nothing of it (Mistral
-Small 3.1 and 3.2, from memory, unchecked): transformers ties such a head on meta and separates it when it loads the weights."""
+Small 3.1, 3.2 and 4, from memory, unchecked): transformers ties such a head on meta and separates it when it loads the weights."""
 
 FLAT = ("qwen2_5_vl", "qwen2_vl")
 """Families whose published configs have the language part's fields at the top, without a text_config."""
