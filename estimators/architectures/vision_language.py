@@ -92,12 +92,14 @@ class PictureTower:
     Attributes:
         tower: its stem is a PatchStem; of the size that it was made for.
         unread: layers at the end whose outputs nobody reads: they run forward, and no gradient comes back to them.
+        joined: layers whose features are read, end to end; the last of them is the last that is read.
         taps: after how many layers features are taken beside the last, each through a projector of its own.
         tap: that projector; None for no taps.
     """
 
     tower: Tower
     unread: int = 0
+    joined: int = 1
     taps: int = 0
     tap: Projector | None = None
 
@@ -123,9 +125,10 @@ class PictureTower:
         read, last = tower.blocks[0], tower.blocks[-1]
         assert isinstance(read, Block)
         assert len(tower.blocks) == 1
-        table = replace(tower, blocks=(replace(read, count=read.count - self.unread),), final_norm=None).ops(inside, "vision.")
+        bare = replace(tower, final_norm=None, pool=None)
+        table = replace(bare, blocks=(replace(read, count=read.count - self.unread),)).ops(inside, "vision.")
         behind = replace(last, count=self.unread).ops(inside, tower.width, "vision.unread")
-        tail = tower.ops(inside, "vision.")[-1:] if tower.final_norm else []
+        tail = tower.ops(inside, "vision.")[len(bare.ops(inside, "vision.")) :]
         return [*table, *(replace(op, backward_flop=0, saved_bytes=0) for op in (*behind, *tail))], patches
 
 

@@ -23,6 +23,7 @@ MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mro
 TOWER: Config = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 2, "patch_size": 14}
 CLIP = TOWER | {"model_type": "clip_vision_model", "image_size": 56}
 SIGLIP = TOWER | {"model_type": "siglip_vision_model", "image_size": 56, "vision_use_head": False}
+POOLED = SIGLIP | {"vision_use_head": True}
 PIXTRAL = TOWER | {"model_type": "pixtral", "image_size": 112}
 QWEN_TOWER: Config = {"depth": 3, "num_heads": 2, "patch_size": 14, "out_hidden_size": 32, "hidden_size": 24, "intermediate_size": 40}
 VISION_TOKENS = {"vision_start_token_id": 40, "vision_end_token_id": 41, "video_token_id": 42}
@@ -58,6 +59,18 @@ SMALL: dict[str, tuple[Config, Example]] = {
     "llava": (
         {"text_config": LLAMA, "vision_config": CLIP},
         Example(image=Image(height=30, width=90), images=2, text_tokens=7),
+    ),
+    "llava-joined": (
+        {"text_config": LLAMA, "vision_config": CLIP, "vision_feature_layer": [-2, 1]},
+        Example(image=Image(height=30, width=90), images=2, text_tokens=7),
+    ),
+    "llava-pooled": (
+        {"text_config": LLAMA, "vision_config": POOLED, "vision_feature_layer": -2, "vision_feature_select_strategy": "full"},
+        Example(image=Image(height=30, width=90), images=2, text_tokens=7),
+    ),
+    "llava_onevision-pooled": (
+        {"text_config": QWEN, "vision_config": POOLED, "image_grid_pinpoints": [[56, 112], [112, 56], [112, 112]]},
+        Example(image=Image(height=110, width=112), images=2, text_tokens=7),
     ),
     "llava-pixtral": (
         {"text_config": LLAMA, "vision_config": PIXTRAL, "vision_feature_layer": -1, "vision_feature_select_strategy": "full"},

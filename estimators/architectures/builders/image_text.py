@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.block import LAYER_NORM, Block
 from estimators.architectures.builders.images import patches
-from estimators.architectures.builders.parts import attention, class_named, classifier, head_width, labels, layers, section
+from estimators.architectures.builders.parts import attention, attention_pool, class_named, classifier, head_width, labels, layers, section
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
-from estimators.architectures.pooling import AttentionPool
 from estimators.architectures.stems import PatchStem, Stem, TokenStem
 from estimators.architectures.vision import DualEncoder, VisionTransformer
 from estimators.errors import NoOpTableError
@@ -163,7 +162,5 @@ def _tower(
     inner, activation = f.integer("intermediate_size", default=usual.ffn_width), f.text("hidden_act", default=usual.activation)
     feed_forward = FeedForward(width=inner, activation=activation, bias=True)
     block: Block = layers(f.integer("num_hidden_layers", default=12), attention(n, h, causal=causal), feed_forward)
-    pool = (
-        AttentionPool(attention=attention(n, h, cross=True, scores="handed_out"), feed_forward=feed_forward, used=used) if pooled else None
-    )
+    pool = attention_pool((n, h), feed_forward, used=used) if pooled else None
     return Tower(stem=stem, width=width, blocks=(block,), final_norm=LAYER_NORM, norm_per_sample=per_sample, pool=pool)

@@ -10,6 +10,7 @@ from estimators.architectures.block import LAYER_NORM, Block, Norm
 from estimators.architectures.encoder import Projection
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.part import Part
+from estimators.architectures.pooling import AttentionPool
 from estimators.errors import NoOpTableError
 
 if TYPE_CHECKING:
@@ -107,6 +108,16 @@ def attention(
         by_head=by_head,
         scores=scores,
     )
+
+
+def attention_pool(heads: tuple[int, int], feed_forward: FeedForward, *, used: bool) -> AttentionPool:
+    """SigLIP's: one query attends to all tokens by torch's MultiheadAttention, which hands out its scores.
+
+    Args:
+        heads: how many, and how wide.
+        used: whether what comes after reads it.
+    """
+    return AttentionPool(attention=attention(*heads, cross=True, scores="handed_out"), feed_forward=feed_forward, used=used)
 
 
 def layers(

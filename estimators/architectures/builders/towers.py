@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
-from estimators.architectures.builders.parts import attention, head_width, layers, size_pair
+from estimators.architectures.builders.parts import attention, attention_pool, head_width, layers, size_pair
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.stems import PatchStem
 from estimators.architectures.tiled_tower import TiledTower
 from estimators.architectures.vision import Scaled
 from estimators.architectures.vision_language import OneMaskedSequence
-from estimators.errors import NoOpTableError
 from estimators.frozen import frozen, replace
 
 if TYPE_CHECKING:
@@ -39,6 +38,12 @@ IDEFICS = Sizes(width=1152, inner=3072, layers=12, heads=16, side=224, patch=32,
 PIXTRAL = Sizes(width=1024, inner=4096, layers=24, heads=16, side=1024, patch=16, function="gelu")
 
 
+def feed_forward(v: Fields, sizes: Sizes) -> FeedForward:
+    """Two matrices with biases and an activation between."""
+    inner, function = v.integer("intermediate_size", default=sizes.inner), v.text("hidden_act", default=sizes.function)
+    return FeedForward(width=inner, activation=function, bias=True)
+
+
 def plain_tower(v: Fields, sizes: Sizes, *, kind: str) -> Tower:
     """CLIP's and SigLIP's towers: learned positions; CLIP has a class token, and norms before the layers and on the class token behind."""
     d, n = v.integer("hidden_size", default=sizes.width), v.integer("num_attention_heads", default=sizes.heads)
@@ -46,9 +51,7 @@ def plain_tower(v: Fields, sizes: Sizes, *, kind: str) -> Tower:
     block = layers(
         v.integer("num_hidden_layers", default=sizes.layers),
         attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d)),
-        FeedForward(
-            width=v.integer("intermediate_size", default=sizes.inner), activation=v.text("hidden_act", default=sizes.function), bias=True
-        ),
+        feed_forward(v, sizes),
     )
     stem = PatchStem(
         image=size_pair(v, "image_size", sizes.side),
@@ -132,9 +135,10 @@ def picture_side(v: Fields, tower: Tower) -> int:
 
 
 def siglip_tower(v: Fields) -> Tower:
-    """SigLIP's tower without its head of attention. Raises NoOpTableError for one with it."""
-    if v.flag("vision_use_head", True):
-        raise NoOpTableError(
-            f"{v.name}: vision_use_head is true, as it is unless the file says false: the op table has no such head, which no feature uses"
-        )
-    return plain_tower(v, SIGLIP, kind="siglip")
+    """SigLIP's tower; unless `vision_use_head` is false an attention pools its tokens, which runs, and which no feature reads."""
+    tower = plain_tower(v, SIGLIP, kind="siglip")
+    if not v.flag("vision_use_head", True):
+        return tower
+    n = v.integer("num_attention_heads", default=SIGLIP.heads)
+    heads = n, head_width(v, "num_attention_heads", n, "hidden_size", tower.width)
+    return replace(tower, pool=attention_pool(heads, feed_forward(v, SIGLIP), used=False))

@@ -59,15 +59,24 @@ def whole(f: Fields, name: str, source: Source, example: Example) -> VisionLangu
     )
 
 
-def _with_unread(f: Fields, tower: Tower, default: int) -> PictureTower:
-    """The tower, of which `vision_feature_layer` says after which layer its features are taken. Raises BadConfigError for several."""
-    layer = f.config.get("vision_feature_layer", default)
-    if isinstance(layer, list) and len(layer) == 1:
-        layer = layer[0]
+def _with_unread(f: Fields, tower: Tower, default: int, *, joins: bool = False) -> PictureTower:
+    """The tower, of which `vision_feature_layer` says after which layer its features are taken.
+
+    Args:
+        joins: whether they may be those of several layers, end to end.
+
+    Raises:
+        BadConfigError: a layer that it does not have, or several that are not joined.
+    """
+    given = f.config.get("vision_feature_layer", default)
+    taken = given if isinstance(given, list) else [given]
     count = sum(block.count for block in tower.blocks if isinstance(block, Block))
-    if not isinstance(layer, int) or not -count <= layer <= count or layer == 0:
-        raise f.fail("vision_feature_layer", layer, f"one layer of the {count}, counted from 1, or from the end with -1")
-    return PictureTower(tower=tower, unread=-layer - 1 if layer < 0 else count - layer)
+    known = all(type(layer) is int and -count <= layer <= count and layer != 0 for layer in taken)
+    if not known or not taken or (len(taken) > 1 and not joins):
+        some = "layers" if joins else "one layer"
+        raise f.fail("vision_feature_layer", given, f"{some} of the {count}, counted from 1, or from the end with -1")
+    unread = min(-layer - 1 if layer < 0 else count - layer for layer in taken)
+    return PictureTower(tower=tower, unread=unread, joined=len(taken))
 
 
 def _llava_tower(f: Fields, v: Fields, default_layer: int, *, default: str = "clip_vision_model") -> tuple[PictureTower, str]:
@@ -75,19 +84,19 @@ def _llava_tower(f: Fields, v: Fields, default_layer: int, *, default: str = "cl
     kind = v.text("model_type", default=default)
     if kind == "clip_vision_model":
         given = f.config.get("vision_config")
-        return _with_unread(f, plain_tower(v, CLIP if given else CLIP_OF_LLAVA, kind="clip"), default_layer), "clip"
+        return _with_unread(f, plain_tower(v, CLIP if given else CLIP_OF_LLAVA, kind="clip"), default_layer, joins=True), "clip"
     if kind == "siglip_vision_model":
-        return _with_unread(f, siglip_tower(v), default_layer), "siglip"
+        return _with_unread(f, siglip_tower(v), default_layer, joins=True), "siglip"
     if kind == "pixtral":
-        return _with_unread(f, pixtral_tower(v), default_layer), "pixtral"
+        return _with_unread(f, pixtral_tower(v), default_layer, joins=True), "pixtral"
     raise NoOpTableError(
         f"{f.name}: the tower {kind[:40]!r} has no op table; those of clip_vision_model, siglip_vision_model, pixtral have"
     )
 
 
-def _two_layers(f: Fields, tower: Tower, language: Decoder, *, bias: bool, row_end: bool = False) -> Projector:
-    bias = f.flag("multimodal_projector_bias", bias)
-    return Projector(width=tower.width, widths=(language.width, language.width), biases=(bias, bias), row_end=row_end)
+def _two_layers(f: Fields, vision: PictureTower, language: Decoder, *, bias: bool, row_end: bool = False) -> Projector:
+    bias, width = f.flag("multimodal_projector_bias", bias), vision.joined * vision.tower.width
+    return Projector(width=width, widths=(language.width, language.width), biases=(bias, bias), row_end=row_end)
 
 
 def _llava(f: Fields, v: Fields, language: Decoder) -> Built:
@@ -101,7 +110,7 @@ def _llava(f: Fields, v: Fields, language: Decoder) -> Built:
         assert isinstance(stem, PatchStem)
         keeps_class = f.text("vision_feature_select_strategy", default="default") == "full"
         rule = OneSize(side=side, tokens=stem.grid[0] * stem.grid[1] + keeps_class * stem.extra_tokens)
-    return tower, _two_layers(f, tower.tower, language, bias=True), rule, "LlavaForConditionalGeneration"
+    return tower, _two_layers(f, tower, language, bias=True), rule, "LlavaForConditionalGeneration"
 
 
 def _canvases(f: Fields, default: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
@@ -123,7 +132,7 @@ def _llava_next(f: Fields, v: Fields, language: Decoder) -> Built:
     """LLaVA-NeXT (1.6): tiles of the best canvas, and the whole image."""
     tower, _ = _llava_tower(f, v, -2)
     rule = _pinpoints(f, v, tower.tower, _canvases(f, NEXT_CANVASES), None)
-    return tower, _two_layers(f, tower.tower, language, bias=True, row_end=True), rule, "LlavaNextForConditionalGeneration"
+    return tower, _two_layers(f, tower, language, bias=True, row_end=True), rule, "LlavaNextForConditionalGeneration"
 
 
 def _llava_onevision(f: Fields, v: Fields, language: Decoder) -> Built:
@@ -135,7 +144,7 @@ def _llava_onevision(f: Fields, v: Fields, language: Decoder) -> Built:
         raise f.fail("vision_aspect_ratio", most, "anyres_max_ and a number of tiles")
     canvases = _canvases(f, tuple((side * i, side * j) for i in range(1, 7) for j in range(1, 7)))
     rule = _pinpoints(f, v, tower.tower, canvases, int(most))
-    return tower, _two_layers(f, tower.tower, language, bias=True, row_end=True), rule, "LlavaOnevisionForConditionalGeneration"
+    return tower, _two_layers(f, tower, language, bias=True, row_end=True), rule, "LlavaOnevisionForConditionalGeneration"
 
 
 def _gemma3(f: Fields, v: Fields, language: Decoder) -> Built:

@@ -16,7 +16,7 @@ from estimators.facts.registry import model_entry, model_ids
 from estimators.samples import Example, Image
 from estimators.spec import Case, Source, Workload
 from tests.support.drawn_decoders import Config
-from tests.support.whole_vision_language import CLIP, SIGLIP, SMALL, built, config_of, counted, inputs, torchs
+from tests.support.whole_vision_language import CLIP, SMALL, built, config_of, counted, inputs, torchs
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -100,9 +100,9 @@ def test_windows_of_qwen2_5_are_paid_for_and_not_the_whole_image() -> None:
     ("changes", "said"),
     [
         ({"vision_config": CLIP | {"model_type": "davit"}}, "the tower 'davit' has no op table"),
-        ({"vision_config": SIGLIP | {"vision_use_head": True}}, "vision_use_head is true"),
-        ({"vision_feature_layer": [-2, -5]}, "expected one layer of the 3"),
-        ({"vision_feature_layer": 9}, "expected one layer of the 3"),
+        ({"vision_feature_layer": [-2, -5]}, "expected layers of the 3"),
+        ({"vision_feature_layer": []}, "expected layers of the 3"),
+        ({"vision_feature_layer": 9}, "expected layers of the 3"),
         ({"vision_config": CLIP | {"image_size": [56, 28]}}, "one side for both"),
     ],
 )
