@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from estimators.architectures.builders.backbones import backbone_of
-from estimators.architectures.builders.detection import TRAINED_STAGES
+from estimators.architectures.builders.detection import TRAINED_STAGES, detector_backbone
 from estimators.architectures.fields import Fields
+from estimators.architectures.residual import ResidualNetwork
 
-TYPES = ("detr", "table-transformer")
+TYPES = ("conditional_detr", "deformable_detr", "detr", "table-transformer")
 """Model types whose backbone is timm's unless they say otherwise."""
 
 
@@ -24,9 +24,9 @@ def own_backbone(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadConfigError, NoOpTableError: a backbone of which no op table is.
     """
-    if not _is_of_timm(config):
+    if (found := _of_timm(config)) is None:
         return dict(config)
-    network, _, _ = backbone_of(Fields(config, config["model_type"]), "timm_backbone")
+    network, read = found
     own = {
         "model_type": "resnet",
         "num_channels": network.channels,
@@ -34,7 +34,7 @@ def own_backbone(config: Mapping[str, Any]) -> dict[str, Any]:
         "hidden_sizes": list(network.widths),
         "depths": list(network.depths),
         "layer_type": "bottleneck" if network.bottleneck else "basic",
-        "out_features": [f"stage{i + 1}" for i in range(len(network.depths))],
+        "out_features": [f"stage{index + 1}" for index in read],
     }
     left = ("backbone", "backbone_kwargs", "dilation", "use_pretrained_backbone")
     return {**{key: value for key, value in config.items() if key not in left}, "use_timm_backbone": False, "backbone_config": own}
@@ -42,20 +42,21 @@ def own_backbone(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_of_timm(model: nn.Module, config: Mapping[str, Any]) -> None:
     """Change the model of `own_backbone` in place: the stages that training changes, and a dilated last stage."""
-    if not _is_of_timm(config):
+    if (found := _of_timm(config)) is None:
         return
-    network, _, _ = backbone_of(Fields(config, config["model_type"]), "timm_backbone")
     backbone: Any = next(part for part in model.modules() if type(part).__name__ == "ResNetBackbone")
     for stage in backbone.encoder.stages[-TRAINED_STAGES:]:
         stage.requires_grad_(True)
-    for part in backbone.encoder.stages[-1].modules() if network.dilated else ():
+    for part in backbone.encoder.stages[-1].modules() if found[0].dilated else ():
         if isinstance(part, nn.Conv2d):
             part.stride = (1, 1)
             if part.kernel_size == (3, 3):
                 part.dilation = part.padding = (2, 2)
 
 
-def _is_of_timm(config: Mapping[str, Any]) -> bool:
+def _of_timm(config: Mapping[str, Any]) -> tuple[ResidualNetwork, tuple[int, ...]] | None:
+    """What timm's backbone of a configuration is, and the stages whose maps are read; None where it has none."""
     if config.get("model_type") not in TYPES:
-        return False
-    return backbone_of(Fields(config, config["model_type"]), "timm_backbone")[1] == "timm_backbone"
+        return None
+    network, kind, read = detector_backbone(Fields(config, config["model_type"]))
+    return (network, read) if kind == "timm_backbone" else None

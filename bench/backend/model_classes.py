@@ -45,10 +45,16 @@ def _masked_tokens(config: Any, workload: Workload) -> Inputs:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def _image(config: Any, workload: Workload) -> Inputs:
-    size = getattr(config, "image_size", IMAGE_SIDE)
+def _pixels(config: Any, workload: Workload, usual: int | tuple[int, int], channels: int) -> torch.Tensor:
+    """Images of the size that the step names, or the configuration, or else the usual one."""
+    named = workload.sample
+    size = (named.height, named.width) if isinstance(named, Image) else getattr(config, "image_size", None) or usual
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    return {"pixel_values": torch.zeros(workload.batch, config.num_channels, height, width, device="meta")}
+    return torch.zeros(workload.batch, channels, height, width, device="meta")
+
+
+def _image(config: Any, workload: Workload) -> Inputs:
+    return {"pixel_values": _pixels(config, workload, IMAGE_SIDE, config.num_channels)}
 
 
 def _image_and_text(config: Any, workload: Workload) -> Inputs:
@@ -74,15 +80,8 @@ def _image_and_point(config: Any, workload: Workload) -> Inputs:
 
 
 def _photo(usual: tuple[int, int]) -> Callable[[Any, Workload], Inputs]:
-    """An image of the size that the step names, or the configuration, or else the usual one, in which objects are found."""
-
-    def made(config: Any, workload: Workload) -> Inputs:
-        named = workload.sample
-        size = (named.height, named.width) if isinstance(named, Image) else getattr(config, "image_size", None) or usual
-        height, width = size if isinstance(size, (list, tuple)) else (size, size)
-        return {"pixel_values": torch.zeros(workload.batch, config.backbone_config.num_channels, height, width, device="meta")}
-
-    return made
+    """An image in which objects are found."""
+    return lambda config, workload: {"pixel_values": _pixels(config, workload, usual, config.backbone_config.num_channels)}
 
 
 def _source_and_target(config: Any, workload: Workload) -> Inputs:
@@ -135,9 +134,10 @@ KINDS: Mapping[str, Kind] = {
     "whisper": Kind(inputs=_audio_and_target, auto="AutoModelForSpeechSeq2Seq"),
     **dict.fromkeys(_OF_IMAGES, _IMAGE),
     **dict.fromkeys(("clip", "siglip"), Kind(inputs=_image_and_text)),
-    **dict.fromkeys(("detr", "table-transformer"), _DETECTOR),
+    **dict.fromkeys(("conditional_detr", "deformable_detr", "detr", "table-transformer"), _DETECTOR),
     **dict.fromkeys(("rt_detr", "rt_detr_v2"), dataclasses.replace(_DETECTOR, inputs=_photo(SQUARE))),
     "sam": Kind(inputs=_image_and_point),
+    "yolos": Kind(inputs=_image, auto="AutoModelForObjectDetection"),
     "siglip2": Kind(inputs=_patches_and_text),
     **dict.fromkeys(("hubert", "wav2vec2", "wavlm"), Kind(inputs=_waves)),
 }

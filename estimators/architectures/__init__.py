@@ -30,6 +30,7 @@ FAMILIES: dict[str, str] = {
     "cohere": "layer_norm.cohere",
     "cohere2": "layer_norm.cohere2",
     "convnext": "convolutional.convnext",
+    "conditional_detr": "detection.conditional_detr",
     "cwm": "llama_variants.cwm",
     "convnextv2": "convolutional.convnextv2",
     "dbrx": "expert_variants.dbrx",
@@ -39,6 +40,7 @@ FAMILIES: dict[str, str] = {
     "deepseek_v3": "deepseek.deepseek_v3",
     "deepseek_v32": "sparse_latent.deepseek_v32",
     "deepseek_v4": "compressed.deepseek_v4",
+    "deformable_detr": "detection.deformable_detr",
     "deit": "images.deit",
     "dense_network": "dense.dense_network",
     "dinov2": "dino.dinov2",
@@ -174,6 +176,7 @@ FAMILIES: dict[str, str] = {
     "wavlm": "waves.wavlm",
     "whisper": "speech.whisper",
     "xlm-roberta": "encoders.xlm_roberta",
+    "yolos": "images.yolos",
 }
 """model_type of config.json -> module.function in `builders`."""
 

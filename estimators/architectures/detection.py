@@ -6,6 +6,7 @@ A sample is one image, of any size; of a batch the images are padded to the larg
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 from estimators.architectures.block import Block, Norm
 from estimators.architectures.convolution import Map
@@ -37,6 +38,19 @@ def class_rows(w: Workload, prefix: str, width: int, classes: int, *, rows: int,
     return [linear(w, prefix, "head", "head", cut="whole", label="classes", d_in=width, d_out=classes, bias=True, rows=rows, count=count)]
 
 
+def position_rows(w: Workload, width: int, *, learned: bool) -> list[Op]:
+    """Learned vectors of rows and columns of a map; sines are none."""
+    return [parameters(w, "encoder", "positions", "embedding", num=2 * TABLE_SIDE * (width // 2))] if learned else []
+
+
+def demand_table(name: str, size: Map) -> None:
+    """Refuse a map with more rows or columns than learned positions. Raises BadValueError."""
+    if max(size) > TABLE_SIDE:
+        raise BadValueError(
+            f"a map of {size[0]} x {size[1]}: {name} has learned positions of {TABLE_SIDE} rows and columns; give a smaller image"
+        )
+
+
 def query_rows(block: Block, w: Workload, width: int, prefix: str) -> list[Op]:
     """Layers over queries. What enters the first needs no gradient, its positions do.
 
@@ -65,6 +79,19 @@ class Finder(Resizable):
     runs: str
     image: Map
     backbone: ResidualNetwork
+
+    @abstractmethod
+    def rows(self, workload: Workload) -> tuple[Op, ...]:
+        """Rows of one step over batch images of its size."""
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step over batch images. Raises BadValueError for a phase, a length or a size that it does not have."""
+        demand_samples(self.name, workload, self.phases)
+        if isinstance(workload.sample, Image) and workload.sample != self.sample:
+            return self.sized(workload.sample).ops(replace(workload, sample=None))
+        self.demand_sample(workload)
+        self.demand_size()
+        return self.rows(workload)
 
     @property
     def pads(self) -> bool:
@@ -105,7 +132,7 @@ class Finder(Resizable):
 
 @frozen
 class Detr(Finder):
-    """DETR, and Table Transformer.
+    """DETR, and Table Transformer; Conditional DETR with layers of its own.
 
     Attributes:
         trained: stages of the backbone, from its last, that training changes.
@@ -132,26 +159,27 @@ class Detr(Finder):
         """They are padded, and the padding is computed too."""
         return True
 
-    def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step over batch images. Raises BadValueError for a phase, a length or a size that it does not have."""
-        demand_samples(self.name, workload, self.phases)
-        if isinstance(workload.sample, Image) and workload.sample != self.sample:
-            return self.sized(workload.sample).ops(replace(workload, sample=None))
-        self.demand_sample(workload)
+    def demand_maps(self, sizes: tuple[Map, ...]) -> None:
+        """Refuse a last map that learned positions do not reach across. Raises BadValueError."""
+        if self.learned_positions:
+            demand_table(self.name, sizes[-1])
+
+    def rows(self, workload: Workload) -> tuple[Op, ...]:
+        """Rows of one step over batch images of its size."""
         d, maps = self.width, self.backbone.maps(self.image)
         read = on_map(workload, maps.sizes[-1])
         written = replace(workload, seq_len=self.queries, source_len=read.seq_len)
         table = [
             *maps.ops(workload, "backbone", trained=self.trained),
             self._projection(workload, maps.sizes[-1]),
-            *self._positions(workload),
+            *position_rows(workload, d, learned=self.learned_positions),
             *self.encoder.ops(read, d, "encoder.layer"),
         ]
         if self.encoder_norm:
             table.append(edge_norm(read, "encoder.final", width=d, bias=True))
         table += [
             parameters(workload, "decoder", "queries", "embedding", num=self.queries * d),
-            *query_rows(self.decoder, written, d, "decoder"),
+            *self.decoder_rows(written),
             edge_norm(written, "decoder.final", width=d, bias=True),
         ]
         if self.classes:
@@ -176,7 +204,6 @@ class Detr(Finder):
             input_grad=self.trained > 0,
         )
 
-    def _positions(self, w: Workload) -> list[Op]:
-        if not self.learned_positions:
-            return []
-        return [parameters(w, "encoder", "positions", "embedding", num=2 * TABLE_SIDE * (self.width // 2))]
+    def decoder_rows(self, w: Workload) -> list[Op]:
+        """Rows of the layers over queries."""
+        return query_rows(self.decoder, w, self.width, "decoder")

@@ -10,11 +10,9 @@ from estimators.architectures.block import LAYER_NORM, Block
 from estimators.architectures.convolution import Convolution, Map, after
 from estimators.architectures.detection import Finder, box_rows, class_rows, query_rows
 from estimators.architectures.maps import on_map
-from estimators.architectures.rows import edge_norm, linear, parameters
-from estimators.architectures.vision import demand_samples
+from estimators.architectures.rows import edge_norm, linear, parameters, spare
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.samples import Image
 from estimators.spec import Op, Workload
 
 FUSIONS = 3
@@ -107,6 +105,7 @@ class RealTimeDetr(Finder):
         classes: that each query is sorted into.
         noisy: whether there is a table of classes for boxes with noise.
         heads: whether every layer of the decoder sorts and boxes its queries; else it is the model without heads.
+        spare_heads: whether the same are held once more, which no step uses.
 
     Source: Zhao et al. 2023 (arXiv 2304.08069), section 4.
     """
@@ -120,6 +119,7 @@ class RealTimeDetr(Finder):
     classes: int
     noisy: bool
     heads: bool
+    spare_heads: bool = False
 
     @property
     def left_out(self) -> str:
@@ -146,12 +146,8 @@ class RealTimeDetr(Finder):
                 f"{stride}, such as {fits}"
             )
 
-    def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step over batch images. Raises BadValueError for a phase, a length or a size that it does not have."""
-        demand_samples(self.name, workload, self.phases)
-        if isinstance(workload.sample, Image) and workload.sample != self.sample:
-            return self.sized(workload.sample).ops(replace(workload, sample=None))
-        self.demand_sample(workload)
+    def rows(self, workload: Workload) -> tuple[Op, ...]:
+        """Rows of one step over batch images of its size."""
         maps, sizes = self.backbone.maps(self.image), self.read_sizes()
         table = maps.ops(workload, "backbone")
         for index, size in zip(self.read, sizes, strict=True):
@@ -204,6 +200,11 @@ class RealTimeDetr(Finder):
             table.append(parameters(w, "decoder", "noisy_classes", "embedding", num=(self.classes + 1) * d))
         if self.heads:
             rows = written.num_tokens
-            table += class_rows(written, "head", d, self.classes, rows=rows, count=layers)
-            table += box_rows(written, "head.box", d, rows=rows, count=layers)
+            heads = [
+                *class_rows(written, "head", d, self.classes, rows=rows, count=layers),
+                *box_rows(written, "head.box", d, rows=rows, count=layers),
+            ]
+            table += heads
+            if self.spare_heads:
+                table.append(spare("head", "unused", "head", num=sum(op.params for op in heads), count=layers))
         return table

@@ -32,17 +32,18 @@ DILATED_STRIDE = 16
 """Pixels to a position of the last map, where the last stage does not shrink it."""
 
 
-def backbone_of(f: Fields, default: str) -> tuple[ResidualNetwork, str, tuple[int, ...]]:
+def backbone_of(f: Fields, default: str, usual: tuple[int, ...] = ()) -> tuple[ResidualNetwork, str, tuple[int, ...]]:
     """What `backbone_config` describes, or the older fields beside it; its type; and which maps are read, by their stages from 0.
 
     Args:
         default: type of the backbone where nothing is said; `timm_backbone` is ResNet-50.
+        usual: stages of timm's whose maps are read where nothing is said, from 0; the last alone unless given.
 
     Raises:
         BadConfigError: fields that make no sense, or a network whose last map is not read.
         NoOpTableError: a network of another kind.
     """
-    part = _described(f, default)
+    part = _described(f, default, usual)
     kind = part.text("model_type", default=default)
     if kind == "timm_backbone":
         return _of_timm(part), kind, _read(part, 4)
@@ -57,7 +58,7 @@ def backbone_of(f: Fields, default: str) -> tuple[ResidualNetwork, str, tuple[in
     return network, kind, _read(part, len(network.widths))
 
 
-def _described(f: Fields, default: str) -> Fields:
+def _described(f: Fields, default: str, usual: tuple[int, ...]) -> Fields:
     """The fields of the backbone: those of `backbone_config`, or timm's by the older fields. Raises BadConfigError."""
     given = f.config.get("backbone_config")
     if isinstance(given, dict):
@@ -65,12 +66,14 @@ def _described(f: Fields, default: str) -> Fields:
     if given is not None:
         raise f.fail("backbone_config", given, "an object that describes the backbone")
     if default != "timm_backbone" or not f.flag("use_timm_backbone", True):
-        usual = {"model_type": default, "out_indices": [2, 3, 4]} if default != "timm_backbone" else {"model_type": "resnet"}
-        return f.part("backbone_config", usual)
+        plain = {"model_type": default, "out_indices": [2, 3, 4]} if default != "timm_backbone" else {"model_type": "resnet"}
+        return f.part("backbone_config", plain)
     named, kwargs = f.text("backbone", default="resnet50"), f.config.get("backbone_kwargs") or {}
     if not isinstance(kwargs, dict):
         raise f.fail("backbone_kwargs", kwargs, "an object")
     old = {"model_type": "timm_backbone", "backbone": named, "num_channels": f.config.get("num_channels", 3), **kwargs}
+    if usual:  # what transformers reads of older files without a word on maps; a detector of one map reads the last of them
+        old.setdefault("out_indices", [index + 1 for index in usual])
     if f.flag("dilation", False):
         old.setdefault("output_stride", DILATED_STRIDE)
     return f.part("backbone_config", old)

@@ -1,4 +1,5 @@
-"""DETR and Table Transformer: the model, or the one that finds objects, which a configuration is of where it does not say.
+"""DETR, Table Transformer, Conditional and Deformable DETR: the model, or the one that finds objects, which is meant where
+a configuration does not say.
 
 An image has the `image_size` of the configuration. Their own have none: it is then what their processor makes of a photo of 480 x 640.
 """
@@ -11,9 +12,14 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM
 from estimators.architectures.builders.backbones import HELD_NORM, backbone_of
 from estimators.architectures.builders.parts import attention, class_named, head_width, labels, layers, size_pair
+from estimators.architectures.conditional_detection import ConditionalDetr, PlacedAttention, PlacedCrossAttention
+from estimators.architectures.deformable import DeformableAttention
+from estimators.architectures.deformable_detection import DeformableDetr
 from estimators.architectures.detection import Detr
 from estimators.architectures.feed_forward import FeedForward
-from estimators.frozen import replace
+from estimators.architectures.residual import ResidualNetwork
+from estimators.errors import NoOpTableError
+from estimators.frozen import as_dict, replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -29,6 +35,16 @@ TRAINED_STAGES = 3
 """Of timm's ResNet: training leaves the stem and the first stage as they are. Source: transformers 5.24, DetrConvEncoder."""
 
 
+def detector_backbone(f: Fields) -> tuple[ResidualNetwork, str, tuple[int, ...]]:
+    """The backbone, its type, and the stages whose maps are read: of Deformable DETR's several maps all but the first.
+
+    Raises:
+        BadConfigError, NoOpTableError: as `backbone_of`.
+    """
+    several = f.config.get("model_type") == "deformable_detr" and f.integer("num_feature_levels", default=4) > 1
+    return backbone_of(f, "timm_backbone", usual=(1, 2, 3) if several else (3,))
+
+
 def detr(f: Fields, name: str, source: Source) -> Detr:
     """DETR: DetrForObjectDetection, DetrModel. Raises BadConfigError, NoOpTableError."""
     return _detr_like(f, name, source, "Detr")
@@ -39,14 +55,79 @@ def table_transformer(f: Fields, name: str, source: Source) -> Detr:
     return _detr_like(f, name, source, "TableTransformer", prenorm=True)
 
 
-def photo_size(f: Fields, usual: tuple[int, int]) -> tuple[int, int]:
-    """`image_size`, or the usual one. Raises BadConfigError."""
-    return size_pair(f, "image_size", 0) if f.config.get("image_size") is not None else f.default("image_size", usual)
+def conditional_detr(f: Fields, name: str, source: Source) -> ConditionalDetr:
+    """Conditional DETR: ConditionalDetrForObjectDetection, ConditionalDetrModel. Raises BadConfigError, NoOpTableError."""
+    plain = _detr_like(f, name, source, "ConditionalDetr", queries=300)
+    n = f.integer("decoder_attention_heads", default=8)
+    h = head_width(f, "decoder_attention_heads", n, "d_model", plain.width)
+    own = PlacedAttention(number=n, head_width=h)
+    across = PlacedCrossAttention(number=n, head_width=h, positions_fed=plain.learned_positions)
+    decoder = replace(plain.decoder, parts=(("attention", own), ("cross_attention", across), plain.decoder.parts[-1]))
+    return ConditionalDetr(**as_dict(replace(plain, decoder=decoder, classes=max(0, plain.classes - 1))))
 
 
-def _detr_like(f: Fields, name: str, source: Source, base: str, *, prenorm: bool = False) -> Detr:
+def deformable_detr(f: Fields, name: str, source: Source) -> DeformableDetr:
+    """Deformable DETR: DeformableDetrForObjectDetection, DeformableDetrModel.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: boxes that are refined by other matrices than the heads'.
+    """
+    runs = class_named(f, ("DeformableDetrForObjectDetection", "DeformableDetrModel"), "DeformableDetrForObjectDetection")
+    levels, finds = f.integer("num_feature_levels", default=4), runs.endswith("ObjectDetection")
+    backbone, kind, read = detector_backbone(f)
+    if levels < len(read):
+        raise f.fail("num_feature_levels", levels, f"at least the {len(read)} maps that are read")
+    refines, chooses = f.flag("with_box_refine", False), f.flag("two_stage", False)
+    if chooses and not (refines and finds):
+        raise f.fail("two_stage", True, "false without with_box_refine, and without the heads that choose")
+    tied = f.flag("tie_word_embeddings", True)
+    if refines and finds and not tied:
+        raise NoOpTableError(
+            f"{name}: with_box_refine beside tie_word_embeddings false; the op table has one network for heads and decoder"
+        )
+    d = f.integer("d_model", "hidden_size", default=256)
+    function = f.text("activation_function", default="relu")
+
+    def heads(side: str) -> int:
+        key = f"{side}_attention_heads"
+        f.divides(key, n := f.integer(key, default=8), "d_model", d)
+        return n
+
+    def places(side: str) -> DeformableAttention:
+        points = f.integer(f"{side}_n_points", default=4)
+        return DeformableAttention(heads=heads(side), levels=levels, points=points, crosses_over=side == "decoder")
+
+    def feed(side: str) -> FeedForward:
+        return FeedForward(width=f.integer(f"{side}_ffn_dim", default=1024), activation=function, bias=True)
+
+    n = heads("decoder")
+    return DeformableDetr(
+        name=name,
+        source=source,
+        runs=runs,
+        image=size_pair(f, "image_size", PHOTO),
+        backbone=replace(backbone, norm=HELD_NORM),
+        trained=TRAINED_STAGES if kind == "timm_backbone" else 0,
+        read=read,
+        levels=levels,
+        width=d,
+        encoder=layers(f.integer("encoder_layers", default=6), places("encoder"), feed("encoder"), prenorm=False),
+        decoder=layers(
+            f.integer("decoder_layers", default=6), attention(n, d // n), feed("decoder"), cross=places("decoder"), prenorm=False
+        ),
+        queries=f.integer(*(("two_stage_num_proposals",) if chooses else ("num_queries",)), default=300),
+        learned_positions=f.choice("position_embedding_type", "sine", ("sine", "learned")) == "learned",
+        classes=labels(f) if finds else 0,
+        refines=refines,
+        chooses=chooses,
+        shares_heads=tied,
+    )
+
+
+def _detr_like(f: Fields, name: str, source: Source, base: str, *, prenorm: bool = False, queries: int = 100) -> Detr:
     runs = class_named(f, (f"{base}ForObjectDetection", f"{base}Model"), f"{base}ForObjectDetection")
-    backbone, kind, _ = backbone_of(f, "timm_backbone")
+    backbone, kind, _ = detector_backbone(f)
     d = f.integer("d_model", "hidden_size", default=256)
     function = f.text("activation_function", default="relu")
 
@@ -58,11 +139,11 @@ def _detr_like(f: Fields, name: str, source: Source, base: str, *, prenorm: bool
     def feed(side: str) -> FeedForward:
         return FeedForward(width=f.integer(f"{side}_ffn_dim", default=2048), activation=function, bias=True)
 
-    model = Detr(
+    return Detr(
         name=name,
         source=source,
         runs=runs,
-        image=photo_size(f, PHOTO),
+        image=size_pair(f, "image_size", PHOTO),
         backbone=replace(backbone, norm=HELD_NORM),
         trained=TRAINED_STAGES if kind == "timm_backbone" else 0,
         width=d,
@@ -75,9 +156,7 @@ def _detr_like(f: Fields, name: str, source: Source, base: str, *, prenorm: bool
             cross=attend("decoder", cross=True),
             prenorm=prenorm,
         ),
-        queries=f.integer("num_queries", default=100),
+        queries=f.integer("num_queries", default=queries),
         learned_positions=f.choice("position_embedding_type", "sine", ("sine", "learned")) == "learned",
         classes=labels(f) + 1 if runs.endswith("ObjectDetection") else 0,
     )
-    model.demand_size()
-    return model

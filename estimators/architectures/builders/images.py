@@ -1,4 +1,4 @@
-"""Transformers over images: ViT, DeiT, BEiT.
+"""Transformers over images: ViT, DeiT, YOLOS, BEiT.
 
 The class of transformers that `architectures` names decides the head; without it, a classifier where the configuration
 speaks of labels, else the plain model that AutoModel builds. An image has the `image_size` of the configuration.
@@ -13,6 +13,7 @@ from estimators.architectures.builders.parts import (
     IMAGE_SIDE,
     HeadTable,
     attention,
+    class_named,
     classifier,
     default_class,
     head_width,
@@ -27,6 +28,7 @@ from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.part import Part
 from estimators.architectures.stems import PatchStem
+from estimators.architectures.token_detection import TokenDetector
 from estimators.architectures.vision import BiasedAttention, Scaled, VisionTransformer
 from estimators.errors import NoOpTableError
 from estimators.spec import Source
@@ -45,9 +47,10 @@ def patches(
     positions: bool = True,
     table_positions: bool = False,
     norm: Norm | None = None,
+    side: int | tuple[int, int] = IMAGE_SIDE,
 ) -> PatchStem:
     """The stem of `image_size` and `patch_size`. Raises BadConfigError where not one patch fits."""
-    size, pixels = size_pair(f, "patch_size", patch), size_pair(f, "image_size", IMAGE_SIDE)
+    size, pixels = size_pair(f, "patch_size", patch), size_pair(f, "image_size", side)
     if size[0] > pixels[0] or size[1] > pixels[1]:
         raise f.fail("patch_size", f.config.get("patch_size", patch), f"at most image_size, {pixels[0]} x {pixels[1]}")
     return PatchStem(
@@ -92,6 +95,39 @@ def _vit_like(f: Fields, name: str, source: Source, base: str, *, extra_tokens: 
     )
     tower = Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
     return VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=heads)
+
+
+def yolos(f: Fields, name: str, source: Source) -> TokenDetector:
+    """YOLOS: YolosForObjectDetection, YolosModel (with pooler); an image is 512 x 864 pixels where the configuration does not say.
+
+    Raises:
+        BadConfigError: fields that make no sense, an image with a part of a patch where positions stand within the layers too.
+    """
+    runs = class_named(f, ("YolosForObjectDetection", "YolosModel"), "YolosForObjectDetection")
+    d, n, depth = (
+        f.integer(key, default=default) for key, default in (("hidden_size", 768), ("num_attention_heads", 12), ("num_hidden_layers", 12))
+    )
+    found, finds = f.integer("num_detection_tokens", default=100), runs == "YolosForObjectDetection"
+    stem = patches(f, patch=16, extra_tokens=1 + found, side=(512, 864))
+    within = f.flag("use_mid_position_embeddings", True)
+    if within and stem.image[0] * stem.image[1] // (stem.patch[0] * stem.patch[1]) != stem.grid[0] * stem.grid[1]:
+        raise f.fail("image_size", list(stem.image), f"whole patches of {stem.patch[0]} x {stem.patch[1]}, for use_mid_position_embeddings")
+    block = layers(
+        depth,
+        attention(n, head_width(f, "num_attention_heads", n, "hidden_size", d), bias=f.flag("qkv_bias", True)),
+        FeedForward(width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="gelu"), bias=True),
+    )
+    tower = Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
+    heads = () if finds else (pooler(d),)
+    return TokenDetector(
+        name=name,
+        source=source,
+        runs=runs,
+        body=VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=heads),
+        found=found,
+        positions_within=depth - 1 if within else 0,
+        classes=labels(f) + 1 if finds else 0,
+    )
 
 
 def beit(f: Fields, name: str, source: Source) -> VisionTransformer:

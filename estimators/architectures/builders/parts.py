@@ -122,7 +122,7 @@ def attention_pool(heads: tuple[int, int], feed_forward: FeedForward, *, used: b
 
 def layers(
     count: int,
-    attention: Attention,
+    attention: Part,
     feed_forward: FeedForward,
     *,
     cross: Part | None = None,
@@ -145,15 +145,17 @@ def classifier(width: int, labels: int, *, per_token: bool = False, name: str = 
     return Projection(name=name, d_in=width, d_out=labels, per="token" if per_token else "sample")
 
 
-def size_pair(f: Fields, key: str, default: int) -> tuple[int, int]:
-    """Height and width: one number for both, or two in a list.
+def size_pair(f: Fields, key: str, default: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width: one number for both, or two in a list; so is the default.
 
     Raises:
         BadConfigError: anything else.
     """
     value = f.config.get(key)
+    if value is None and isinstance(default, tuple):
+        return f.default(key, default)
     if not isinstance(value, list):
-        side = f.integer(key, default=default)
+        side = f.integer(key, default=default if isinstance(default, int) else None)
         return side, side
     sides = f.integers(key, minimum_length=2)
     if len(sides) != 2:

@@ -8,8 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.builders.backbones import HELD_NORM, backbone_of
-from estimators.architectures.builders.detection import photo_size
-from estimators.architectures.builders.parts import attention, class_named, head_width, labels, layer_indexes, layers, per_stage, scaled
+from estimators.architectures.builders.parts import (
+    attention,
+    class_named,
+    head_width,
+    labels,
+    layer_indexes,
+    layers,
+    per_stage,
+    scaled,
+    size_pair,
+)
 from estimators.architectures.deformable import DeformableAttention
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.real_time_detection import HybridEncoder, RealTimeDetr
@@ -59,7 +68,7 @@ def _rt_detr_like(f: Fields, name: str, source: Source, base: str, *, own_levels
         name=name,
         source=source,
         runs=runs,
-        image=photo_size(f, SQUARE),
+        image=size_pair(f, "image_size", SQUARE),
         backbone=backbone,
         read=read,
         encoder=_encoder(f, len(read)),
@@ -70,9 +79,9 @@ def _rt_detr_like(f: Fields, name: str, source: Source, base: str, *, own_levels
         classes=labels(f),
         noisy=f.integer("num_denoising", default=100, minimum=0) > 0,
         heads=runs.endswith("ObjectDetection"),
+        spare_heads=own_levels and not f.flag("tie_word_embeddings", True),
     )
     _demand_widths(f, model, len(read))
-    model.demand_size()
     return model
 
 

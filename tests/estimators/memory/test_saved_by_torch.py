@@ -318,7 +318,7 @@ def test_recomputed_an_encoder_keeps_the_inputs_of_its_layers_and_one_layer(name
     assert full.get(LOGITS) == plain.get(LOGITS)
 
 
-BY_ROWS = {"detr", "rt_detr", "rt_detr_v2", "sam", "table-transformer"}
+BY_ROWS = {"conditional_detr", "deformable_detr", "detr", "rt_detr", "rt_detr_v2", "sam", "table-transformer", "yolos"}
 """Families whose activations are summed over their rows, and were held to no hook of torch."""
 
 
