@@ -99,8 +99,7 @@ class UtilizationRange:
     Attributes:
         scope: the architecture, or all hardware and why.
         low, median, high: the smallest, middle and largest share of dense peak, 0..1.
-        num_runs: how many, of which `num_reported` as their authors print it and `num_derived` from tokens and hours.
-        num_impossible: runs dropped because they would exceed the peak.
+        num_runs: how many, of which `num_reported` as their authors print it and the rest from tokens and hours.
         runs: their names.
     """
 
@@ -110,8 +109,6 @@ class UtilizationRange:
     high: float
     num_runs: int
     num_reported: int
-    num_derived: int
-    num_impossible: int
     runs: tuple[str, ...]
     source: Source
 
@@ -149,6 +146,7 @@ def summarize(runs: Sequence[PublishedRun], hardware_of: Callable[[str], Hardwar
     possible = [(run, share) for run, share in shares if share[0] <= 1]
     assert possible, "published_runs.csv has no usable run"
     ordered = sorted(share[0] for _, share in possible)
+    left_out = f"; {len(shares) - len(possible)} left out, above the peak" if len(shares) > len(possible) else ""
     num_reported = sum(tag == "published" for _, (_, tag) in possible)
     return UtilizationRange(
         scope=scope,
@@ -157,13 +155,11 @@ def summarize(runs: Sequence[PublishedRun], hardware_of: Callable[[str], Hardwar
         high=ordered[-1],
         num_runs=len(possible),
         num_reported=num_reported,
-        num_derived=len(possible) - num_reported,
-        num_impossible=len(shares) - len(possible),
         runs=tuple(run.name for run, _ in possible),
         source=Source(
             title=(
                 f"published_runs.csv: {len(possible)} runs of dense language models on {scope}; "
-                f"{num_reported} as reported, the rest derived"
+                f"{num_reported} as reported, the rest derived{left_out}"
             ),
             note="Reported shares are of the steady state; derived ones cover the whole run: 6·N·D / (device time · dense peak).",
         ),

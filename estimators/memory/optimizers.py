@@ -161,9 +161,6 @@ Counted by stepping small tensors with torch 2.13, transformers 5.24 and bitsand
 (optim/subclass_8bit.py), galore-torch, apollo-torch, lomo-optim, schedulefree, grokadamw, torch-optimi.
 """
 
-DEFAULT_OPTIMIZER = "adamw_torch_fused"
-"""The Trainer's from transformers 5 on."""
-
 ALSO_CALLED = {
     "adamw": "adamw_torch_fused",
     "adamw-8bit": "adamw_8bit",

@@ -76,11 +76,6 @@ class Budget:
         """Sequences of so many tokens that the replica has room for at once; where none are given of max_model_len, as engines print it."""
         return self._sequences(self.kv_bytes, tokens or self.max_model_len)
 
-    def concurrency_interval(self, tokens: int | None = None) -> tuple[float, float]:
-        """From the least to the most of the same."""
-        length = tokens or self.max_model_len
-        return self._sequences(self.low_kv_bytes, length), self._sequences(self.high_kv_bytes, length)
-
     @property
     def longest(self) -> int:
         """Tokens of the longest sequence that there is room for, at most those that the model was made for."""

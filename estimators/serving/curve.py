@@ -50,7 +50,7 @@ class Point:
         price: of tokens; None without a rent. Its ends by the cheapest and the dearest quote are in the same ratio as those.
         joules: of an output token; None where no board limit is published.
         within: whether both limits are kept.
-        ttft_interval, itl_interval, joules_interval: of 80 %; the rates and the price lie between the ends of ITL's.
+        ttft_interval, itl_interval: of 80 %; the rates and the price lie between the ends of ITL's.
     """
 
     load: Steady
@@ -62,7 +62,6 @@ class Point:
     num_gpus: int
     ttft_interval: Interval
     itl_interval: Interval
-    joules_interval: Interval
 
     @property
     def e2e_s(self) -> float:
@@ -97,9 +96,7 @@ class Curve:
         own = question.own
         self._first: FirstToken = first_token(deployment.engine) if own is None else own.first_token()
         measured = set() if own is None else {"itl_s", *(["ttft_s"] if own.first_rows else [])}
-        self._intervals = {
-            name: interval(deployment, name, calibrated=name in measured) for name in ("ttft_s", "itl_s", "energy_j_per_token")
-        }
+        self._intervals = {name: interval(deployment, name, calibrated=name in measured) for name in ("ttft_s", "itl_s")}
         self.law: StepLaw = step_law(deployment) if own is None else own.law()
         between = question.input_tokens + question.output_tokens // 2
         schedule = schedule_of(deployment, max(1, found.blocks_at(between)))
@@ -201,7 +198,6 @@ class Curve:
             num_gpus=num_gpus,
             ttft_interval=self._intervals["ttft_s"],
             itl_interval=self._intervals["itl_s"],
-            joules_interval=self._intervals["energy_j_per_token"],
         )
 
     def binds(self, load: Steady) -> str:

@@ -123,10 +123,6 @@ class Steady:
         """That a user sees once his answer comes: 1 / ITL."""
         return 1 / self.itl_s
 
-    def ttft_of_run_s(self, requests_per_user: float) -> Lane:
-        """Mean time to first token of a benchmark in which each user asks so often, the first time all at once."""
-        return (self.first_wave_s + (requests_per_user - 1) * self.ttft_s) / requests_per_user
-
 
 def mean_field(
     law: Law, terms: Terms, *, input_tokens: float, output_tokens: float, users: Lane, alike: bool = False, waves: bool = False
@@ -150,11 +146,6 @@ def at_rate(law: Law, terms: Terms, *, input_tokens: float, output_tokens: float
     Source: Sakasegawa (1977), An approximation formula Lq = αρ^β/(1 - ρ).
     """
     return _Field(law, terms, input_tokens, output_tokens, alike=False).at_rate(requests_per_s)
-
-
-def most_requests_per_s(law: Law, terms: Terms, *, input_tokens: float, output_tokens: float) -> Lane:
-    """That are answered with all seats taken: the limit of stability under open arrivals."""
-    return mean_field(law, terms, input_tokens=input_tokens, output_tokens=output_tokens, users=terms.limit).requests_per_s
 
 
 class _Field:

@@ -56,11 +56,6 @@ class Batching:
         if self.packing and self.is_grouped:
             raise BadValueError("rows that are packed have one length: they are not grouped by it; leave one of the two out")
 
-    @property
-    def rows_per_step(self) -> int:
-        """Over all devices."""
-        return self.micro_batch * self.num_devices * self.accumulation
-
     def num_steps(self, rows: int) -> tuple[int, int]:
         """Steps of one epoch of so many rows, and of all epochs.
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.errors import RequestError
-from estimators.frozen import frozen, replace
+from estimators.frozen import frozen
 from estimators.tuning.fit import Fit, fit, metered_bytes
 from estimators.tuning.memory import memory_of_job
 from estimators.validation.score import STRICT, Score, quantile, score_of
 from estimators.validation.table import LeftOutError, Record
 from estimators.validation.tuning_case import TuningCase, tuning_case, without_recipe
 from estimators.validation.tuning_time import SOURCES
-
-UNKNOWN_LENGTH = "the longest sample is not stated"
 
 
 @frozen
@@ -181,8 +179,3 @@ def _blind_coverage(rows: Sequence[ScoredMemory], among: Sequence[ScoredMemory])
         if ends is not None:
             held.append(ends[0] <= 1 / (1 + row.error) <= ends[1])
     return sum(held) / len(held) if held else None
-
-
-def as_assumed(row: ScoredMemory) -> ScoredMemory:
-    """The row as if nobody had named its framework."""
-    return replace(row, predicted_bytes=row.unnamed_bytes)

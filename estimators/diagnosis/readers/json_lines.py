@@ -106,7 +106,7 @@ class LlamaFactory:
         """Tokens between logs, else the throughput since the start, else steps."""
         figures: list[Figure] = []
         windows, times = self.tokens.course.figure(), self.times.course.figure()
-        course = self.tokens.course if windows is not None else self.times.course
+        told = self.tokens if windows is not None else self.times
         if windows is not None:
             figures.append(windows)
         elif self.throughput is not None:
@@ -127,15 +127,12 @@ class LlamaFactory:
             )
         counted = any(figure.quantity == "tokens_per_s" for figure in figures)
         flag = "include_num_input_tokens_seen of the training's arguments"
-        series = course.series()
+        series = told.course.series()
         return Observed(
             figures=tuple(figures),
             setting=Setting(software="LLaMA-Factory"),
             series=(series,) if series else (),
-            skipped=(
-                *skipped("readings of the first steps", course.num_dropped, "they hold compilation and start-up"),
-                *skipped("logs of an evaluation", self.evaluations),
-            ),
+            skipped=(*told.skipped, *skipped("logs of an evaluation", self.evaluations)),
             missing=() if counted else (Missing(what="tokens", why="throughput is written only where they are counted", flag=flag),),
             read=f"LLaMA-Factory's trainer_log.jsonl, {self.rows:,} logs",
             notes=(
@@ -180,7 +177,7 @@ class Swift:
             figures=(figure,) if figure is not None else (),
             setting=Setting(software="ms-swift"),
             series=(series,) if series else (),
-            skipped=skipped("readings of the first steps", course.num_dropped, "they hold compilation and start-up"),
+            skipped=self.times.skipped,
             read=f"ms-swift's logging.jsonl, {self.rows:,} logs",
             notes=(
                 "train_speed is of a step of the optimizer, a mean since the start"

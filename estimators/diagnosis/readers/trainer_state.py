@@ -95,7 +95,7 @@ class TrainerState:
             series=(series,) if series else plain.series,
             skipped=(
                 *skipped("logs of an evaluation", self.evaluations),
-                *skipped("readings of the first steps", self.tokens.course.num_dropped, "they hold compilation and start-up"),
+                *self.tokens.skipped,
                 *skipped("logs that could not be read", self.broken + self.pieces.broken),
                 *skipped("end of the file", int(self.pieces.cut), "it is cut: what stands before it was read"),
             ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from estimators.diagnosis.observed import Quantity
-from estimators.diagnosis.readers.readings import Course
+from estimators.diagnosis.observed import Quantity, Skipped
+from estimators.diagnosis.readers.readings import Course, skipped
 
 WHOLE_SECONDS = 20.0
 """A window of a clock that shows whole seconds: exact to a twentieth at worst."""
@@ -21,7 +21,7 @@ class Windows:
         self.course = Course(quantity, "job", source)
         self._min_s = min_s
         self._last: tuple[float, float] | None = None
-        self.backwards = 0
+        self._restarts = 0
 
     def take(self, step: int, done: float, clock_s: float) -> None:
         """A reading.
@@ -33,7 +33,7 @@ class Windows:
         if self._last is not None:
             before, since = self._last
             if done < before or clock_s < since:  # the run was restarted: its clock, and perhaps its count, begin again
-                self.backwards += 1
+                self._restarts += 1
                 self._last = (done, clock_s)
                 return
             took = clock_s - since
@@ -42,3 +42,11 @@ class Windows:
             per_s = (done - before) / took
             self.course.add(step, 1 / per_s if self.course.quantity == "step_time_s" else per_s)
         self._last = (done, clock_s)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What is in no window that counts."""
+        return (
+            *skipped("readings of the first steps", self.course.num_dropped, "they hold compilation and start-up"),
+            *skipped("windows over a restart", self._restarts, "the clock or the count goes back"),
+        )

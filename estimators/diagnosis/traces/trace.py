@@ -40,8 +40,8 @@ class Trace:
         num_steps: whole ones in the file; 0 where none is marked, and then the window is all that was recorded.
         steps_s: each step, in order.
         window_s: of all of them.
-        by_class_s: of names.CLASSES, the union of its time in the window, whatever runs beside it.
-        alone_s: the same, what several have at once given to the first of them alone; they sum to `busy_s`.
+        alone_s: of names.CLASSES, the union of its time in the window, what several have at once given to the first of them alone; they
+            sum to `busy_s`.
         busy_s: in which a kernel runs; of a trace without a GPU, an operator that loads no data.
         loader_s: in which the training's thread waits for data; `waiting_s` of it nothing is busy.
         communication_s, exposed_s: of communication, and of it what nothing else runs beside.
@@ -57,7 +57,6 @@ class Trace:
     num_steps: int
     steps_s: tuple[float, ...]
     window_s: float
-    by_class_s: Mapping[str, float] = field(hash=False)
     alone_s: Mapping[str, float] = field(hash=False)
     busy_s: float
     loader_s: float
@@ -188,7 +187,6 @@ def _trace(read: _Read, *, is_cut: bool, num_broken: int) -> Trace | None:
         num_steps=len(steps),
         steps_s=tuple((end - start) / MICROSECONDS for start, end in steps.tolist()),
         window_s=seconds(window),
-        by_class_s={name: seconds(each) for name, each in spans.items()},
         alone_s=alone,
         busy_s=seconds(busy),
         loader_s=seconds(told),

@@ -10,7 +10,7 @@ from estimators.frozen import replace
 from estimators.tuning.fit import INTERVALS
 from estimators.validation.score import quantile
 from estimators.validation.table import Record, read_table, shipped_tuning
-from estimators.validation.tuning_memory import ScoredMemory, as_assumed, interval_factors, score_memory, scored_memory, source_of
+from estimators.validation.tuning_memory import ScoredMemory, interval_factors, score_memory, scored_memory, source_of
 
 
 @functools.cache
@@ -60,7 +60,7 @@ def test_intervals_are_those_of_the_rows() -> None:
         found = interval_factors(rows(), several=several)
         assert found is not None
         assert INTERVALS[name] == tuple(round(each, 2) for each in found)
-    unnamed = interval_factors([as_assumed(row) for row in rows()], several=False)
+    unnamed = interval_factors([replace(row, predicted_bytes=row.unnamed_bytes) for row in rows()], several=False)
     assert unnamed is not None
     assert INTERVALS["assumed"] == (round(unnamed[0], 2), INTERVALS["one"][1])
 

@@ -139,6 +139,19 @@ def test_llama_factorys_clock_is_read_between_logs(tmp_path: Path) -> None:
     assert time.value == pytest.approx(2.1)
 
 
+def test_a_window_over_a_restart_counts_for_nothing_and_is_said(tmp_path: Path) -> None:
+    """19 logs, 30 s and 10 steps apart, then 19 more of a clock that began again: a step takes 3 s, whatever lies between the two."""
+    clocks = [*range(30, 600, 30), *range(30, 600, 30)]
+    rows = [
+        {"current_steps": 10 * n, "loss": 2.0, "elapsed_time": f"0:{clock // 60:02d}:{clock % 60:02d}"} for n, clock in enumerate(clocks, 1)
+    ]
+    observed = read(tmp_path, "\n".join(map(json.dumps, rows)), "trainer_log.jsonl")
+    time = observed.figure("step_time_s")
+    assert time is not None
+    assert time.value == pytest.approx(3.0)
+    assert {each.what: each.number for each in observed.skipped}["windows over a restart"] == 1
+
+
 def test_of_several_bars_the_one_that_ran_the_longest_is_the_training(tmp_path: Path) -> None:
     load = "Loading checkpoint shards: 100%|####| 4/4 [00:08<00:00,  2.05s/it]"
     bars = "\r".join(
