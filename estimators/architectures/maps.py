@@ -152,14 +152,15 @@ def attention_over(
     source: tuple[int, int] | None = None,
     source_grad: bool = False,
     bias: bool = False,
+    out_bias: bool = True,
     beside: tuple[str, ...] = (),
 ) -> list[Op]:
-    """Rows of attention whose queries are a map's positions; its output has a bias.
+    """Rows of attention whose queries are a map's positions.
 
     Args:
         source: width and tokens of another sequence that is read; None for the map itself.
         source_grad: whether that sequence needs a gradient; else it is data.
-        bias: whether queries, keys and values have one.
+        bias, out_bias: whether queries, keys and values have one, and the output.
         beside: rows whose results are added to its own before its output reads them.
     """
     table = [linear(here, prefix, "query", "attention", cut="columns", d_in=width, d_out=width, bias=bias, count=count, recomputed=True)]
@@ -193,7 +194,7 @@ def attention_over(
         keys=source[1] if source else None,
         count=count,
     )
-    out = linear(here, prefix, "output", "attention", cut="rows", d_in=width, d_out=width, bias=True, count=count, recomputed=True)
+    out = linear(here, prefix, "output", "attention", cut="rows", d_in=width, d_out=width, bias=out_bias, count=count, recomputed=True)
     return [*table, replace(out, reads=(f"{prefix}.context", *beside))]
 
 

@@ -68,6 +68,18 @@ QWEN: Config = {
     "axes_dims_rope": [2, 2, 4],
     "text_tokens": 7,
 }
+Z_IMAGE: Config = {
+    "_class_name": "ZImageTransformer2DModel",
+    "in_channels": 4,
+    "dim": 48,
+    "n_layers": 2,
+    "n_refiner_layers": 1,
+    "n_heads": 2,
+    "n_kv_heads": 2,
+    "cap_feat_dim": 20,
+    "axes_dims": [8, 8, 8],
+    "text_tokens": 7,
+}
 WAN: Config = {
     "_class_name": "WanTransformer3DModel",
     "attention_head_dim": 12,
@@ -165,6 +177,7 @@ SMALL: dict[str, tuple[Config, Image | Clip]] = {
     ),
     "qwen-image": (QWEN, Image(height=64, width=96)),
     "qwen-autoencoder": (WAN_AUTOENCODER | {"_class_name": "AutoencoderKLQwenImage"}, Clip(image=Image(height=32, width=48), frames=1)),
+    "z-image": (Z_IMAGE, Image(height=64, width=96)),
     "wan": (WAN, Clip(image=Image(height=64, width=96), frames=9)),
     "wan-picture": (WAN_PICTURE, Clip(image=Image(height=32, width=48), frames=5)),
     "wan-pictures": (WAN_PICTURE | {"pos_embed_seq_len": 514}, Clip(image=Image(height=32, width=32), frames=9)),
@@ -215,6 +228,7 @@ COUNTED: dict[str, tuple[int, int, int]] = {
     "qwen-autoencoder": (385135, 195648000, 387314688),
     "controlnet-unet": (1709932, 627257344, 1225650176),
     "controlnet-unet-1.5": (1321516, 671625216, 1321041920),
+    "z-image": (457220, 26948608, 52750336),
     "wan-picture": (24286, 13989200, 26952352),
     "wan-pictures": (31482, 18088864, 35151680),
     "wan-2.2-small": (29336, 2022528, 3672192),
@@ -308,6 +322,16 @@ def _qwen(config: Config, image: Image, batch: int) -> dict[str, Any]:
     }
 
 
+def _z_image(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    latent = (config["in_channels"], 1, image.height // 8, image.width // 8)
+    return {
+        "x": [torch.zeros(latent) for _ in range(batch)],
+        "t": torch.zeros(batch),
+        "cap_feats": [torch.zeros(config["text_tokens"], config["cap_feat_dim"]) for _ in range(batch)],
+        "patch_size": config.get("all_patch_size", [2])[0],
+    }
+
+
 def _wan(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
     by_patch = config["in_channels"] == 48
     side, frames = 16 if by_patch else 8, 1 + (clip.frames - 1) // 4
@@ -345,7 +369,8 @@ def _control(config: Config, image: Image, batch: int) -> dict[str, Any]:
 
 
 OUTPUTS: dict[str, Callable[[Any], list[torch.Tensor]]] = {
-    "ControlNetModel": lambda made: [*made.down_block_res_samples, made.mid_block_res_sample]
+    "ControlNetModel": lambda made: [*made.down_block_res_samples, made.mid_block_res_sample],
+    "ZImageTransformer2DModel": lambda made: made.sample,
 }
 """Class -> the tensors that its forward pass makes, where they are not `sample`."""
 
@@ -360,6 +385,7 @@ INPUTS: dict[str, Callable[[Config, Any, int], dict[str, Any]]] = {
     "QwenImageTransformer2DModel": _qwen,
     "AutoencoderKLQwenImage": _wan_autoencoder,
     "WanTransformer3DModel": _wan,
+    "ZImageTransformer2DModel": _z_image,
     "AutoencoderKLWan": _wan_autoencoder,
 }
 """Class -> what its forward pass is given."""

@@ -16,6 +16,7 @@ from estimators.architectures.builders.diffusion_transformers import (
     square,
     stable_diffusion_3,
     transformer,
+    z_image,
 )
 from estimators.architectures.builders.encoder_decoders import umt5_encoder
 from estimators.architectures.builders.image_text import clip_image_tower, clip_text_tower
@@ -169,6 +170,7 @@ PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "UMT5EncoderModel": umt5_encoder,
     "UNet2DConditionModel": unet,
     "WanTransformer3DModel": wan,
+    "ZImageTransformer2DModel": z_image,
 }
 """Class that a config.json names -> what builds it."""
 

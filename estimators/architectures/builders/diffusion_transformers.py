@@ -8,6 +8,7 @@ from estimators.architectures.cross_denoisers import CrossTransformer
 from estimators.architectures.denoisers import FREQUENCIES, DiT, PatchTransformer
 from estimators.architectures.joint_denoisers import JointTransformer
 from estimators.architectures.latents import USUAL
+from estimators.architectures.single_denoisers import SingleStream
 from estimators.errors import NoOpTableError
 from estimators.samples import Image
 from estimators.spec import Source
@@ -29,9 +30,9 @@ FLUX_TOKENS, FLUX_PATCH, FLUX_SAMPLE = 512, 2, 128
 default_sample_size of diffusers' FluxPipeline."""
 
 QWEN_TOKENS = 512
-"""Tokens of the longest text of Qwen-Image, which pads to the longest of a batch alone.
+"""Tokens of the longest text of Qwen-Image and Z-Image, which pad to the longest of a batch alone.
 
-Source: max_sequence_length of diffusers' QwenImagePipeline.
+Source: max_sequence_length of diffusers' QwenImagePipeline and ZImagePipeline.
 """
 
 PIXART_TOKENS, PIXART_SIZED = 120, 128
@@ -174,6 +175,42 @@ def qwen_image(f: Fields, name: str, source: Source) -> JointTransformer:
         norms_queries=True,
         norms_text=True,
         text_unread=True,
+    )
+
+
+def z_image(f: Fields, name: str, source: Source) -> SingleStream:
+    """ZImageTransformer2DModel.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: patches of several sizes or of several frames, or one that reads images as well.
+    """
+    patches, frames = f.config.get("all_patch_size", [2]), f.config.get("all_f_patch_size", [1])
+    if not isinstance(patches, list | tuple) or len(patches) != 1 or type(patches[0]) is not int or patches[0] < 1:
+        raise NoOpTableError(str(f.fail("all_patch_size", patches, "one size")))
+    if not isinstance(frames, list | tuple) or list(frames) != [1]:
+        raise NoOpTableError(str(f.fail("all_f_patch_size", frames, "[1]")))
+    if f.config.get("siglip_feat_dim") is not None:
+        raise NoOpTableError(str(f.fail("siglip_feat_dim", f.config["siglip_feat_dim"], "none: images from text")))
+    width, channels = f.integer("dim", default=3840), f.integer("in_channels", default=16)
+    heads = f.integer("n_heads", default=30)
+    f.divides("n_heads", heads, "dim", width)
+    return SingleStream(
+        name=name,
+        source=source,
+        runs="ZImageTransformer2DModel",
+        image=square(USUAL.side * FLUX_SAMPLE),
+        width=width,
+        layers=f.integer("n_layers", default=30),
+        heads=heads,
+        patch=patches[0],
+        latent_channels=channels,
+        out_channels=channels,
+        inner=int(width / 3 * 8),
+        text_width=f.integer("cap_feat_dim", default=2560),
+        text_tokens=f.integer("text_tokens", default=QWEN_TOKENS),
+        refiners=f.integer("n_refiner_layers", default=2, minimum=0),
+        norms_queries=f.flag("qk_norm", True),
     )
 
 

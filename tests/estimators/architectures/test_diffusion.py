@@ -175,6 +175,8 @@ def test_sides_beyond_the_positions_are_refused() -> None:
         ("flux", {"patch_size": 2}, NoOpTableError, "latents are packed"),
         ("qwen-image", {"in_channels": 6}, BadConfigError, "a multiple of 4"),
         ("qwen-image", {"zero_cond_t": True}, NoOpTableError, "expected false"),
+        ("z-image", {"all_patch_size": [1, 2]}, NoOpTableError, "one size"),
+        ("z-image", {"siglip_feat_dim": 8}, NoOpTableError, "images from text"),
         ("pixart", {"norm_type": "layer_norm"}, NoOpTableError, "expected ada_norm_single"),
         ("pixart", {"activation_fn": "geglu"}, NoOpTableError, "gelu-approximate"),
         ("pixart", {"cross_attention_dim": 30}, BadConfigError, "expected 24, the width of the heads"),

@@ -9,7 +9,20 @@ import pytest
 from estimators.counting.estimate import estimate
 from estimators.samples import Clip, Image
 from estimators.spec import Case, Workload
-from tests.support.diffusers_models import FLUX, PIXART, QWEN, SD3, UNET, WAN, WAN_AUTOENCODER, WAN_AUTOENCODER_2, Config, counted, ours
+from tests.support.diffusers_models import (
+    FLUX,
+    PIXART,
+    QWEN,
+    SD3,
+    UNET,
+    WAN,
+    WAN_AUTOENCODER,
+    WAN_AUTOENCODER_2,
+    Z_IMAGE,
+    Config,
+    counted,
+    ours,
+)
 
 NUM_DRAWN = 12
 
@@ -88,6 +101,23 @@ def _qwen(draw: random.Random) -> tuple[Config, Image]:
         "joint_attention_dim": draw.randint(3, 40),
         "text_tokens": draw.randint(1, 30),
     }
+    return config, Image(height=8 * patch * draw.randint(1, 6), width=8 * patch * draw.randint(1, 6))
+
+
+def _z_image(draw: random.Random) -> tuple[Config, Image]:
+    heads, patch = draw.randint(1, 3), draw.choice((1, 2, 3))
+    config = Z_IMAGE | {
+        "all_patch_size": [patch],
+        "all_f_patch_size": [1],
+        "in_channels": draw.randint(1, 6),
+        "dim": 24 * heads if draw.random() < 0.7 else 288,
+        "n_layers": draw.randint(1, 3),
+        "n_refiner_layers": draw.randint(0, 2),
+        "qk_norm": draw.random() < 0.5,
+        "cap_feat_dim": draw.randint(3, 40),
+        "text_tokens": draw.randint(1, 70),
+    }
+    config["n_heads"] = config["n_kv_heads"] = config["dim"] // 24
     return config, Image(height=8 * patch * draw.randint(1, 6), width=8 * patch * draw.randint(1, 6))
 
 
@@ -171,6 +201,7 @@ DRAWN = {
     "flux": _flux,
     "sd3": _sd3,
     "qwen-image": _qwen,
+    "z-image": _z_image,
     "pixart": _pixart,
     "wan": _wan,
     "wan-picture": _wan_picture,
