@@ -7,7 +7,7 @@ import re
 from estimators.diagnosis.observed import Observed
 from estimators.diagnosis.readers.grammars import N
 from estimators.diagnosis.readers.lines import number
-from estimators.diagnosis.readers.readings import Course, Steps, digits_of, skipped
+from estimators.diagnosis.readers.readings import SHOWN, Course, Steps, digits_of, skipped
 
 _BAR = re.compile(rf"(?:^|[\s|])(?P<step>\d+)/(?P<of>\d+) \[(?P<clock>[\d:]+)<[^,\]]*, +{N}(?P<unit>s/it|it/s)")
 _LIKE_A_BAR = re.compile(r"\d+/\d+ \[[\d:]+<")
@@ -40,18 +40,19 @@ class Bars:
             return
         name = line[: found.start()].partition("%")[0].rstrip("0123456789 ")[-60:]
         value, of = number(found["number"]), int(found["of"][:15])
-        if _NO_TRAINING.search(name) or not value:
-            self.others += 1
-            return
         key = (name, of)
-        if key not in self._bars and len(self._bars) >= MOST_BARS:
+        bar = self._bars.get(key)
+        if not value or (bar is None and (len(self._bars) >= MOST_BARS or _NO_TRAINING.search(name))):
             self.others += 1
             return
-        bar = self._bars.setdefault(key, Bar(of))
+        if bar is None:
+            bar = self._bars[key] = Bar(of)
         step = int(found["step"][:15])
         if bar.steps.takes(step):
             self.lines += 1
-            bar.course.add(step, value if found["unit"] == "s/it" else 1 / value, digits_of(found["number"]))
+            bar.course.add(
+                step, value if found["unit"] == "s/it" else 1 / value, digits_of(found["number"]) if bar.course.number < SHOWN else 0
+            )
             bar.elapsed_s, bar.last = _seconds(found["clock"]), step
 
     @property

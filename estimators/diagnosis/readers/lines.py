@@ -7,6 +7,7 @@ import errno
 import gzip
 import io
 import json
+import math
 import os
 import re
 import stat
@@ -210,10 +211,14 @@ def number(value: object) -> float | None:
     >>> number("8489.1"), number("8489,1"), number(float("nan")), number(True)
     (8489.1, None, None, None)
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    kind = type(value)
+    if kind is bool or not isinstance(value, _NUMBERS) or (kind is str and "_" in value):
         return None
     try:
-        found = float(value) if not isinstance(value, str) or "_" not in value else float("nan")
+        found = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if abs(found) < float("inf") else None
+    return found if -math.inf < found < math.inf else None
+
+
+_NUMBERS = (str, float, int)

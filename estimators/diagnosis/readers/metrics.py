@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
 from estimators.diagnosis.observed import Figure, Included, Missing, Observed, Quantity, Scope, Setting
 from estimators.diagnosis.readers.lines import number
-from estimators.diagnosis.readers.readings import Course, Steps, digits_of, skipped
+from estimators.diagnosis.readers.readings import SHOWN, Course, Steps, digits_of, skipped
 from estimators.frozen import frozen
 
 WHOLE_RUN: tuple[Included, ...] = ("first steps", "evaluation", "saving")
@@ -83,6 +84,7 @@ STEP_NAMES = ("step", "trainer/global_step", "global_step", "_step", "iteration"
 _NOT_TRAINING = re.compile(r"(?:^|[/_| ])(?:eval|val|valid|validate|validation|test|predict|sanity_check)(?:[/_| ]|$)", re.IGNORECASE)
 
 
+@functools.lru_cache(maxsize=512)
 def metric_of(name: str) -> Metric | None:
     """What a name means; None for one that is not known, or is of an evaluation.
 
@@ -111,14 +113,13 @@ class Metrics:
     def __init__(self) -> None:
         self.rows = self.unread = 0
         self.courses: dict[str, Course] = {}
-        self.known: dict[str, Metric | None] = {}
         self.steps = Steps()
         self.shares: dict[str, Course] = {}
         self.runs = 1
 
     def take(self, row: Mapping[str, object], step: int | None) -> bool:
         """One row. False where nothing known stands in it."""
-        found = {name: metric for name in row if (metric := self._metric(str(name))) is not None}
+        found = [(name, metric) for name in row if (metric := metric_of(str(name))) is not None]
         shares = [name for name in row if str(name) in LOADER]
         if not found and not shares:
             return False
@@ -128,36 +129,21 @@ class Metrics:
         if self.steps.begins_again:
             self.courses.clear()
             self.runs += 1
-        for name, metric in found.items():
+        for name, metric in found:
             if row[name] in (None, ""):
                 continue
             value = number(row[name])
             if value is None or value <= 0:
                 self.unread += 1
                 continue
-            course = self.courses.setdefault(
-                metric.name,
-                Course(
-                    metric.quantity,
-                    metric.scope,
-                    f"{name}{f' of {metric.tool}' if metric.tool else ''}",
-                    size=metric.size,
-                    includes=metric.includes,
-                    cumulative=metric.cumulative,
-                ),
-            )
-            course.add(self.rows if step is None else step, value, digits_of(row[name]))
+            course = self.courses.get(metric.name)
+            if course is None:
+                course = self.courses[metric.name] = _course(metric, str(name))
+            course.add(self.rows if step is None else step, value, digits_of(row[name]) if course.number < SHOWN else 0)
         for name in shares:
             if (part := number(row[name])) is not None and 0 <= part * LOADER[str(name)] <= 1:
                 self.shares.setdefault("loader", Course("mfu_fraction", "job", str(name))).add(self.rows, part * LOADER[str(name)])
         return True
-
-    def _metric(self, name: str) -> Metric | None:
-        if name not in self.known:
-            if len(self.known) > MOST_NAMES:
-                return None
-            self.known[name] = metric_of(name)
-        return self.known[name]
 
     def metrics(self) -> list[Metric]:
         """What was read, the most direct first; of what is a last resort nothing where there is more."""
@@ -198,5 +184,6 @@ class Metrics:
         )
 
 
-MOST_NAMES = 10_000
-"""Of columns or keys; no tool writes as many."""
+def _course(metric: Metric, name: str) -> Course:
+    source = f"{name} of {metric.tool}" if metric.tool else name
+    return Course(metric.quantity, metric.scope, source, size=metric.size, includes=metric.includes, cumulative=metric.cumulative)

@@ -14,6 +14,9 @@ MOST_POINTS = 4096
 FIRST_STEPS = 10
 """Of a run, left out of a median: compilation, warm caches, the allocator. Assumed; several tools skip as many."""
 
+SHOWN = 16
+"""Readings whose digits are counted: a tool prints all alike."""
+
 RECENT = 16
 """Readings that another rank's line of the same step may lie behind."""
 
@@ -48,12 +51,14 @@ class Course:
         """One reading."""
         self.number += 1
         self.digits = max(self.digits, digits)
-        self._pending.append(value)
-        if len(self._pending) < self._each:
-            return
+        if self._each > 1:
+            self._pending.append(value)
+            if len(self._pending) < self._each:
+                return
+            value = median(self._pending)
+            self._pending.clear()
         self.steps.append(step)
-        self.values.append(median(self._pending))
-        self._pending.clear()
+        self.values.append(value)
         if len(self.values) > MOST_POINTS:
             self.steps = self.steps[1::2]
             self.values = [median(pair) for pair in zip(self.values[0::2], self.values[1::2], strict=False)][: len(self.steps)]

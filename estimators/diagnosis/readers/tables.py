@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from estimators.diagnosis.observed import Missing, Observed
 from estimators.diagnosis.readers.lines import Lines
-from estimators.diagnosis.readers.metrics import STEP_NAMES, Metrics, metric_of, step_of
+from estimators.diagnosis.readers.metrics import LOADER, STEP_NAMES, Metrics, metric_of, step_of
 from estimators.diagnosis.readers.readings import skipped
 from estimators.diagnosis.readers.text_log import NothingKnownError
 from estimators.errors import BadValueError
@@ -54,6 +54,9 @@ class MetricsTable:
         self.columns = _names(header)
         self.runs = self._runs()
         self.is_export = bool(self.runs)
+        names = {at: _metric_name(name) for at, name in enumerate(self.columns) if not name.endswith(("__MIN", "__MAX"))}
+        self._steps = {name.casefold(): at for at, name in names.items() if name.casefold() in STEP_NAMES}
+        self._kept = {name: at for at, name in names.items() if metric_of(name) is not None or name in LOADER}
         for cells in self._rows(rest):
             self._take(cells)
 
@@ -65,11 +68,14 @@ class MetricsTable:
         for line in lines:
             if not line.strip():
                 continue
-            try:
-                cells = next(csv.reader([line], delimiter=self.delimiter))
-            except (csv.Error, StopIteration):
-                self.broken += 1
-                continue
+            if '"' in line or len(line) > LONG or "\0" in line:
+                try:
+                    cells = next(csv.reader([line], delimiter=self.delimiter))
+                except (csv.Error, StopIteration):
+                    self.broken += 1
+                    continue
+            else:
+                cells = line.split(self.delimiter)
             if cells == self.columns:
                 continue
             if len(cells) != len(self.columns):
@@ -79,12 +85,8 @@ class MetricsTable:
 
     def _take(self, cells: list[str]) -> None:
         self.decimal_commas += self.delimiter != "," and any(_DECIMAL_COMMA.fullmatch(cell.strip()) for cell in cells)
-        row: dict[str, object] = {}
-        for column, cell in zip(self.columns, cells, strict=True):
-            if not column.endswith(("__MIN", "__MAX")):
-                row[_metric_name(column)] = cell.strip()
-        lowered = {str(name).casefold(): value for name, value in row.items()}
-        self.metrics.take({name: value for name, value in row.items() if value}, step_of(lowered))
+        row = {name: cell for name, at in self._kept.items() if (cell := cells[at].strip())}
+        self.metrics.take(row, step_of({name: cells[at].strip() for name, at in self._steps.items()}))
 
     def observed(self) -> Observed:
         """What it says.
@@ -111,5 +113,8 @@ class MetricsTable:
         too_long = skipped("lines of more than 262,144 characters", self.lines.too_long)
         return replace(observed, skipped=(*observed.skipped, *broken, *too_long))
 
+
+LONG = 100_000
+"""Characters of a line that may have a cell of more than `csv` takes."""
 
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -10,12 +11,9 @@ from estimators.diagnosis.readers.bars import Bars
 from estimators.diagnosis.readers.grammars import ARGUMENTS, DOTTED, FACTS, GRAMMARS, Field, Grammar
 from estimators.diagnosis.readers.lines import Lines, number
 from estimators.diagnosis.readers.metrics import Metrics, metric_of
-from estimators.diagnosis.readers.readings import Course, Steps, digits_of, skipped
+from estimators.diagnosis.readers.readings import SHOWN, Course, Steps, digits_of, skipped
 from estimators.errors import BadValueError
 from estimators.frozen import replace
-
-SHOWN = 16
-"""Readings whose digits are counted: a tool prints all alike."""
 
 MOST_OF_HEAD = 20_000
 """Lines in which the configuration is looked for."""
@@ -75,9 +73,10 @@ class Printed:
     def _values(self, line: str) -> Iterator[tuple[Field, float, str]]:
         for field, pattern in self._fields:
             if (found := pattern.search(line)) is not None:
-                value = number(found["number"].replace(",", ""))
-                if value is not None and value > 0:
-                    yield field, value, found["number"]
+                printed = found["number"]
+                value = float(printed.replace(",", ""))
+                if 0 < value < math.inf:
+                    yield field, value, printed
 
     def _course(self, field: Field, is_spoilt: bool) -> Course:
         source = f"{field.name} of {self.grammar.tool}'s log"
@@ -120,12 +119,11 @@ class TextLog:
             self._take(line)
 
     def _take(self, line: str) -> None:
-        if _MARKED.search(line):
-            for printed in self.printed:
-                printed.take(line)
+        for at in dict.fromkeys([at for text, at in _MARKED if text in line]):
+            self.printed[at].take(line)
         if "{'" in line:
             self._dictionary(line)
-        if "/s" in line or "s/it" in line:
+        if "it/s" in line or "s/it" in line:
             self.bars.take(line)
         if self.lines.number <= MOST_OF_HEAD and _SAYS.search(line):
             self._fact(line)
@@ -217,6 +215,8 @@ class NothingKnownError(Exception):
     """No line of a tool that is known."""
 
 
-_MARKED = re.compile("|".join(re.escape(mark) for grammar in GRAMMARS for mark in (*grammar.marks, *grammar.spoils)))
+_MARKED = tuple((text, at) for at, grammar in enumerate(GRAMMARS) for text in (*grammar.marks, *grammar.spoils))
+"""Texts of which a line has one if it is anything to a grammar, with the grammar's place."""
+
 _SAYS = re.compile("|".join([*(re.escape(fact.mark) for fact in FACTS), re.escape(" ..."), "tokens per iteration will be"]))
 _PAIR = re.compile(r"'([^']{1,80})': '?([-+\w.]{1,40})'?(?=, |})")
