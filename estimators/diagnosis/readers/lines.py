@@ -211,8 +211,7 @@ def number(value: object) -> float | None:
     >>> number("8489.1"), number("8489,1"), number(float("nan")), number(True)
     (8489.1, None, None, None)
     """
-    kind = type(value)
-    if kind is bool or not isinstance(value, _NUMBERS) or (kind is str and "_" in value):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS) or (isinstance(value, str) and "_" in value):
         return None
     try:
         found = float(value)
