@@ -46,6 +46,10 @@ Role = Literal[
     "activation",
     "layer_gate",
     "layer_up",
+    "residual_down",
+    "residual_up",
+    "stream_router",
+    "stream_mixture",
     "router",
     "shared_gate",
     # state-space mixers

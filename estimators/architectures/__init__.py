@@ -63,6 +63,7 @@ FAMILIES: dict[str, str] = {
     "gemma2": "gemma.gemma2",
     "gemma3": "vision.language_part",
     "gemma3_text": "gemma.gemma3_text",
+    "gemma3n_text": "gemma3n.gemma3n_text",
     "gemma4": "vision.language_part",
     "gemma4_text": "gemma4.gemma4_text",
     "glm": "llama.glm",

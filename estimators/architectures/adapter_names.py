@@ -56,6 +56,10 @@ TARGETS: dict[str, str] = {
     "g_b_proj": "out_gate_up",
     "per_layer_input_gate": "layer_gate",
     "per_layer_projection": "layer_up",
+    "linear_left": "residual_down",
+    "linear_right": "residual_up",
+    "modality_router": "stream_router",
+    "prediction_coefs": "stream_mixture",
     "x_proj": "x",
     "dt_proj": "dt",
 }

@@ -146,6 +146,8 @@ class FineTuned(Model):
             row = partial(row, rows=w.num_tokens * op.matrices_per_token)
         first = row(label="adapter_a", d_in=k, d_out=rank, input_grad=fed, reads=op.reads)
         second = row(label="adapter_b", d_in=rank, d_out=n, reads=(first.name,))
+        if op.kind == "matmul" and not op.params and not op.weight_bytes:  # a weight that the layer uses again, and so its adapter
+            first, second = (replace(each, params=0, weight_bytes=0) for each in (first, second))
         if op.frozen:  # what runs without a gradient, adapters and all
             first, second = (replace(each, backward_flop=0, saved_bytes=0) for each in (first, second))
         return (first, second) if op.active_params is None else (_of_each(first, op, num), _of_each(second, op, num))
@@ -194,7 +196,7 @@ def is_quantised(op: Op, base_format: WeightFormat, experts: bool = False) -> bo
 
 def is_linear_layer(op: Op) -> bool:
     """Whether an op is a linear layer on every token, inside a layer: no router, no bank of experts, no convolution."""
-    inside = op.component in ("attention", "mlp", "state_space")
+    inside = op.component in ("attention", "mlp", "state_space") or op.role in ("stream_router", "stream_mixture")
     return inside and op.kind == "matmul" and op.matrices_per_token == 1 and op.role != "convolution"
 
 

@@ -54,6 +54,7 @@ class Attention(Part):
         keys_are_values: values are what the key's matrix makes, before its norm and positions (Gemma 4).
         value_norm: whether each head's values are normed, without a gain.
         reads_earlier: whether keys and values are those of an earlier layer of the same kind: no matrices, nothing left in the cache.
+        reads_whole: whether it then meets, on the last position of a prefill alone, the keys of all its tokens (Gemma 4).
     """
 
     heads: int
@@ -91,6 +92,7 @@ class Attention(Part):
     keys_are_values: bool = False
     value_norm: bool = False
     reads_earlier: bool = False
+    reads_whole: bool = False
 
     @property
     def inner_width(self) -> int:
@@ -161,7 +163,7 @@ class Attention(Part):
             cache_heads=self.kv_heads,
             causal=self.causal and not self.cross,
             window=self.window,
-            trims_cache=self.trims_cache and not (self.reads_earlier and w.phase == "prefill"),
+            trims_cache=self.trims_cache and not (self.reads_whole and w.phase == "prefill"),
             holds=not self.reads_earlier,
             keys=w.source_len if self.cross else None,
             count=count,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.hyper_connections import HyperConnections
-from estimators.architectures.part import Part
+from estimators.architectures.connections import Connections
+from estimators.architectures.part import Compound, Part, apart
 from estimators.architectures.rows import checkpoint, elementwise, idle, norm
 from estimators.frozen import frozen, replace
 from estimators.roles import NormForm
@@ -12,7 +12,7 @@ from estimators.spec import Op, Workload
 
 
 @frozen
-class Beside(Part):
+class Beside(Compound):
     """Parts that read the same input, and whose outputs are added: attention and a state-space mixer in one layer.
 
     Attributes:
@@ -20,6 +20,11 @@ class Beside(Part):
     """
 
     parts: tuple[tuple[str, Part], ...]
+
+    @property
+    def inside(self) -> tuple[Part, ...]:
+        """Its parts."""
+        return tuple(part for _, part in self.parts)
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of all of them, each named after its part alone."""
@@ -61,7 +66,7 @@ class Block:
         prenorm: whether a norm stands before each part, rather than only behind it.
         norm_of_sum: whether a norm behind a part sees its output with the residual added, rather than before.
         unnormed: parts, the last ones, around which none of the norms stand.
-        connections: what stands around each part in place of a residual; None for a residual.
+        connections: what stands around each part, or around all, in place of a residual; None for a residual.
         last_alone: whether a prefill runs it on the last position alone: a layer that writes no cache, with none behind it that does.
         of_source: whether it runs only where there is a source that it attends to: features of images (Llama 3.2 Vision).
     """
@@ -74,7 +79,7 @@ class Block:
     prenorm: bool = True
     norm_of_sum: bool = False
     unnormed: int = 0
-    connections: HyperConnections | None = None
+    connections: Connections | None = None
     last_alone: bool = False
     of_source: bool = False
 
@@ -84,10 +89,18 @@ class Block:
             return [idle(op) for op in replace(self, of_source=False).ops(w, width, prefix)]
         if self.last_alone and w.phase == "prefill":
             w = replace(w, seq_len=1, context_len=w.context_len + w.seq_len - 1)
-        table: list[Op] = []
+        table = self.before(w, width, prefix)
         for name, part in self.parts:
             table += [*self.around(w, width, f"{prefix}.{name}"), *part.ops(w, width, f"{prefix}.{name}", self.count)]
-        return table + self.between(w, width, prefix)
+        return [*table, *self.behind(w, width, prefix), *self.between(w, width, prefix)]
+
+    def before(self, w: Workload, width: int, prefix: str) -> list[Op]:
+        """Rows of what stands before the first part."""
+        return self.connections.before_ops(w, width, f"{prefix}.streams", self.count) if self.connections else []
+
+    def behind(self, w: Workload, width: int, prefix: str) -> list[Op]:
+        """Rows of what stands behind the last part."""
+        return self.connections.behind_ops(w, width, f"{prefix}.streams", self.count) if self.connections else []
 
     def around(self, w: Workload, width: int, prefix: str) -> list[Op]:
         """Rows of what stands around one part, called `prefix`, in place of a residual."""
@@ -98,10 +111,8 @@ class Block:
         table: list[Op] = []
         if self.norms:
             table.append(norm(w, prefix, cut="whole", width=width, gain=self.norm.gain, bias=self.norm.bias, count=self.count * self.norms))
-        streams = 1
-        if self.connections:
-            streams = self.connections.streams
-        else:
+        streams = self.connections.streams if self.connections else 1
+        if not self.connections or self.connections.adds_within:
             residuals = self.count * len(self.parts)
             table.append(elementwise(w, prefix, "residual", cut="whole", width=width, reads=2, count=residuals, saved=False))
         if w.recompute == "full":
@@ -111,4 +122,5 @@ class Block:
     @property
     def attention(self) -> Attention | None:
         """The layer's self-attention, if it has one of the usual kind."""
-        return next((part for _, part in self.parts if isinstance(part, Attention) and not part.cross), None)
+        parts = apart(part for _, part in self.parts)
+        return next((part for part in parts if isinstance(part, Attention) and not part.cross), None)

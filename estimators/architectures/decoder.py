@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Block, Norm
+from estimators.architectures.connections import Connections
 from estimators.architectures.feed_forward import FeedForward
-from estimators.architectures.hyper_connections import HyperConnections
 from estimators.architectures.layer_inputs import LayerInputs
 from estimators.architectures.left_alone import component_of
 from estimators.architectures.prediction import PredictionLayers
@@ -70,8 +71,8 @@ class Decoder(Model):
         return sum(block.count for block in self.blocks)
 
     @property
-    def connections(self) -> HyperConnections | None:
-        """What stands around the parts of all its layers in place of a residual."""
+    def connections(self) -> Connections | None:
+        """What stands around all its layers, or their parts, in place of a residual."""
         return self.blocks[-1].connections
 
     @property
@@ -102,7 +103,7 @@ class Decoder(Model):
         if len(self.blocks) != 1 or self.embedding_width is not None or len(self.blocks[0].parts) != 2:
             return None
         feed_forward = next((part for _, part in self.blocks[0].parts if isinstance(part, FeedForward)), None)
-        attention = self.blocks[0].attention
+        attention = next((part for _, part in self.blocks[0].parts if isinstance(part, Attention)), None)
         usual = attention is not None and not (attention.output_gate or attention.keys_are_values)
         return (self.blocks[0], feed_forward) if feed_forward and usual else None
 
@@ -165,7 +166,7 @@ class Decoder(Model):
             table.append(self._norm(w, "embedding", self.embedding_norm))
         if self.layer_inputs:
             table += self.layer_inputs.ops(w, self.width, self.layers)
-        return table
+        return [*table, *self.connections.begin_ops(w, self.width)] if self.connections else table
 
     def head_ops(self, w: Workload) -> list[Op]:
         """Rows behind the last layer. Head on the last position only in a prefill, as `generate` runs it."""

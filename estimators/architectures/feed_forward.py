@@ -28,6 +28,8 @@ class FeedForward(Part):
         widened: whether what the last matrix reads is cast to the dtype of its weights before (T5).
         inner_norm: whether an RMS norm stands before the last matrix.
         held_within: whether gate and up are held within bounds before the activation.
+        sparse: whether of each token's gate only what lies above a bound by its mean and deviation is let through (Gemma 3n); no kernel
+            is known to skip the rest.
     """
 
     width: int
@@ -38,6 +40,7 @@ class FeedForward(Part):
     widened: bool = False
     inner_norm: bool = False
     held_within: bool = False
+    sparse: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""

@@ -12,8 +12,8 @@ from typing import Literal
 
 from estimators.architectures.attention import SOURCE
 from estimators.architectures.block import Block
+from estimators.architectures.connections import STREAMS
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.hyper_connections import STREAMS
 from estimators.frozen import field, frozen, replace
 from estimators.spec import Op, Workload
 
@@ -128,6 +128,9 @@ class Walk:
                 yield from self.adapters(op, False)
             return
         stream = False  # whether the layer's input, or what its earlier parts made of it, needs a gradient
+        for op in self._part(block.before(w, width, prefix), fed=stage == "above", source=stage == "above"):
+            stream = stream or op.trainable_params > 0
+            yield op
         for name, part in block.parts:
             given = stage == "above" or stream
             for op in self._part(block.around(w, width, f"{prefix}.{name}"), fed=given, source=given):
@@ -138,6 +141,7 @@ class Walk:
             for op in self._part(part.ops(w, width, f"{prefix}.{name}", block.count), fed=fed, source=source):
                 stream = stream or op.trainable_params > 0 or source
                 yield op
+        yield from self._part(block.behind(w, width, prefix), fed=True, source=True)
         yield from self._part(block.between(w, width, prefix), fed=True, source=True)
 
     def _trains_norm_before(self, block: Block) -> bool:

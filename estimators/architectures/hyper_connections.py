@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from estimators.architectures.connections import STREAMS, Connections
 from estimators.architectures.rows import linear, norm, parameters
 from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
-STREAMS = "streams"
-
 
 @frozen
-class HyperConnections:
+class HyperConnections(Connections):
     """Weights that all streams of a token make: one for each stream that a part reads, one for each that it writes, and a mixture.
 
     The mixture is made doubly stochastic by `iterations` over streams x streams numbers of a token, which are left out. All weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from estimators.frozen import frozen
 from estimators.spec import Op, Workload
@@ -78,3 +78,53 @@ class Part(ABC):
     def code_paths(self) -> Mapping[str, Part]:
         """The ways in which it is run at different cost, name to part; empty where there is no choice."""
         return {}
+
+
+class Compound(Part):
+    """A part that holds others."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def inside(self) -> tuple[Part, ...]:
+        """What it holds."""
+
+    @property
+    def heads(self) -> int:
+        """Of the part inside that has most."""
+        return max((part.heads for part in self.inside), default=0)
+
+    @property
+    def kv_heads(self) -> int:
+        """Of the part inside that has most."""
+        return max((part.kv_heads for part in self.inside), default=0)
+
+    @property
+    def rotary(self) -> bool:
+        """Whether positions turn queries and keys of one."""
+        return any(part.rotary for part in self.inside)
+
+    @property
+    def rotary_width(self) -> int:
+        """Of the part inside that has the widest."""
+        return max((part.rotary_width for part in self.inside), default=0)
+
+    @property
+    def cache_elements_per_token(self) -> int:
+        """Of all of them."""
+        return sum(part.cache_elements_per_token for part in self.inside)
+
+    @property
+    def cached(self) -> tuple[Cached, ...]:
+        """Of all of them."""
+        return tuple(cached for part in self.inside for cached in part.cached)
+
+
+def apart(parts: Iterable[Part]) -> Iterator[Part]:
+    """Those that hold no others: compound ones as what they hold."""
+    for part in parts:
+        if isinstance(part, Compound):
+            yield from apart(part.inside)
+        else:
+            yield part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.compressed_attention import CompressedAttention
+from estimators.architectures.connections import Connections
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.hyper_connections import HyperConnections
 from estimators.architectures.latent_attention import LatentAttention
@@ -72,9 +73,14 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
     )
 
 
-def connections_kept(part: HyperConnections, width: int, t: int, size: int) -> SavedActivations:
-    """Around one part of a layer: the streams that it reads and mixes, its output, and the weights of both in fp32."""
-    return SavedActivations(outer=float(t * ((part.streams + 1) * width * size + 4 * part.weights)))
+def connections_kept(around: Connections, parts: int, width: int, t: int, size: int) -> SavedActivations:
+    """Around a layer of so many parts: the streams that are read and mixed, what is added to them, and the weights of both.
+
+    Around each part its output beside the streams, and weights in fp32; around a whole layer what is added to every stream.
+    """
+    if isinstance(around, HyperConnections):
+        return SavedActivations(outer=float(parts * t * ((around.streams + 1) * width * size + 4 * around.weights)))
+    return SavedActivations(outer=float(t * 2 * around.streams * width * size))
 
 
 def _compressed(part: CompressedAttention, t: int, k: Kernels, size: int) -> SavedActivations:

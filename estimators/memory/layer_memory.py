@@ -6,10 +6,10 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from estimators.architectures.block import Beside, Block
+from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts
-from estimators.architectures.part import Part
+from estimators.architectures.part import apart
 from estimators.cost.array_math import Lane, greater
 from estimators.cost.tensor_cut import CutParams, cut_params, outputs_on_rank
 from estimators.frozen import frozen, replace
@@ -212,7 +212,7 @@ def _average(layers: Iterable[tuple[int, LayerMemory]]) -> LayerMemory:
 
 def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> LayerMemory:
     ops = block.ops(Workload(phase="train", batch=1, seq_len=seq_len), width)
-    parts = [part for _, outer in block.parts for part in (_inside(outer) if isinstance(outer, Beside) else (outer,))]
+    parts = list(apart(part for _, part in block.parts))
     stream = float(seq_len * width * size)
     inputs = min(len(block.parts) - block.unnormed, max(1, block.norms))
     rms = not block.norm.bias
@@ -221,7 +221,7 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     kept = norm_kept(width, rms, seq_len, k, size).times(block.norms) + SavedActivations(outer=of_matrices)
     kept += SavedActivations(outer=seq_len * width * k.dropout_bytes * len(block.parts))
     if block.connections:
-        kept += connections_kept(block.connections, width, seq_len, size).times(len(block.parts))
+        kept += connections_kept(block.connections, len(block.parts), width, seq_len, size)
     cheap = SavedActivations() if not k.fused_attention else SavedActivations(outer=of_matrices)
     passing = SavedActivations()
     for part in parts:
@@ -247,10 +247,6 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
 def _shape(op: Op, n: int, k: int) -> Shape:
     repeated = (n, 1) if op.cut == "whole" else (op.key_columns, op.cache_heads) if op.key_columns else (0, 1)
     return Shape(outputs=n, inputs=k, repeated=repeated[0], heads=repeated[1])
-
-
-def _inside(beside: Beside) -> tuple[Part, ...]:
-    return tuple(part for _, part in beside.parts)
 
 
 def _fused(ops: Sequence[Op]) -> list[Op]:

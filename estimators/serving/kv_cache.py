@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from estimators.architectures.block import Beside
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.latent_attention import LatentAttention
-from estimators.architectures.part import Part
+from estimators.architectures.part import Part, apart
 from estimators.architectures.traced_decoder import as_decoder
 from estimators.cost.array_math import Lane, smaller
 from estimators.errors import BadValueError
@@ -156,20 +155,12 @@ def kv_cache(
     size, counts = value_bytes(kv), layers if layers is not None else [block.count for block in base.blocks]
     found = []
     for block, count in zip(base.blocks, counts, strict=True):
-        for part in _mixers(part for _, part in block.parts):
+        for part in apart(part for _, part in block.parts):
             for cached in part.cached if count else ():
                 values = _values_on_rank(part, cached.elements_per_token, tp, expanded)
                 window = cached.keeps if trims_windows or cached.trims else None
                 found.append(KvLayers(count=count, token_bytes=values * size / context_ranks, window=window))
     return KvCache(layers=tuple(found), state_bytes=_state_bytes(base, counts, tp))
-
-
-def _mixers(parts: Iterator[Part]) -> Iterator[Part]:
-    for part in parts:
-        if isinstance(part, Beside):
-            yield from _mixers(inner for _, inner in part.parts)
-        else:
-            yield part
 
 
 def _values_on_rank(part: Part, elements: float, tp: int, expanded: bool) -> float:

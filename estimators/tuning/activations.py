@@ -11,7 +11,7 @@ from estimators.architectures.block import Block, Norm
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.freezing import positions
-from estimators.architectures.part import Part
+from estimators.architectures.part import Part, apart
 from estimators.architectures.traced_decoder import TracedPart
 from estimators.frozen import frozen, replace
 from estimators.memory.autograd.layers import Stream, begin_kept, end_kept, layer_tape
@@ -235,7 +235,7 @@ def _widest(block: Block, one_by_one: bool) -> float:
     Args:
         one_by_one: whether experts run one after the other, so that a token is with one of them, if with any.
     """
-    return max((_columns(part, one_by_one) for _, part in block.parts), default=0.0)
+    return max((_columns(part, one_by_one) for part in apart(part for _, part in block.parts)), default=0.0)
 
 
 def _columns(part: Part, one_by_one: bool) -> float:

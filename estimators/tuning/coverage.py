@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from estimators.architectures.block import Beside
 from estimators.architectures.delta_rule import GatedDeltaNet, KimiDeltaAttention
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.mamba2 import Mamba2
-from estimators.architectures.part import Part
+from estimators.architectures.part import apart
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.traced_decoder import TracedPart
@@ -18,19 +17,15 @@ MIXERS = (Mamba, Mamba2, GatedDeltaNet, KimiDeltaAttention, ShortConvolution)
 
 def not_covered(job: TuningJob) -> tuple[str, ...]:
     """Parts of the model whose law was held against torch only under autocast with fp32 weights, or not at all; empty for none."""
-    parts = [part for block in decoder_of(job).blocks for _, part in block.parts]
+    parts = list(apart(part for block in decoder_of(job).blocks for _, part in block.parts))
     found = []
-    if any(isinstance(part, MIXERS) or _holds_mixer(part) for part in parts):
+    if any(isinstance(part, MIXERS) for part in parts):
         found.append("state-space and linear-attention layers, whose own kernels keep less than transformers' written-out form")
     if any(isinstance(part, TracedPart) for part in parts):
         found.append("layers whose op table was traced, as transformers writes them out")
     if any(isinstance(part, Experts) and part.one_by_one for part in parts):
         found.append("experts that run in a loop")
     return tuple(found)
-
-
-def _holds_mixer(part: Part) -> bool:
-    return isinstance(part, Beside) and any(isinstance(inner, MIXERS) for _, inner in part.parts)
 
 
 def read_not_measured(job: TuningJob) -> tuple[str, ...]:

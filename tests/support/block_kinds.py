@@ -146,6 +146,11 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     "exaone4": {"num_hidden_layers": int, "layer_types": _full},
     "deepseek_v4": {"num_hidden_layers": int, "layer_types": lambda depth: ["compressed_sparse_attention"] * depth},
     "falcon": {"num_hidden_layers": int},
+    "gemma3n_text": {
+        "num_hidden_layers": int,
+        "layer_types": _full,
+        "activation_sparsity_pattern": lambda depth: [0.5] * depth,
+    },
     "gemma4_text": {"num_hidden_layers": int, "layer_types": _full},
     "glm4_moe_lite": {"num_hidden_layers": int, "mlp_layer_types": _sparse},
     "gpt2": {"n_layer": int},
@@ -182,6 +187,10 @@ DENSE: Mapping[str, Config] = {
     **dict.fromkeys(("helium", "hunyuan_v1_dense", "iquestcoder"), WIDTHS | HEADS),
     **dict.fromkeys(("ernie4_5", "gemma", "glm", "glm4", "ministral3", "qwen3", "seed_oss"), WIDTHS | HEADS),
     **dict.fromkeys(("cohere2", "exaone4", "mistral", "olmo3"), WIDTHS | {"sliding_window": 4096}),
+    "gemma3n_text": WIDTHS
+    | HEADS
+    | {"sliding_window": 4096, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": VOCAB}
+    | {"num_kv_shared_layers": 0, "laurel_rank": 4},
     "gemma4_text": WIDTHS
     | HEADS
     | {"sliding_window": 4096, "global_head_dim": 16, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": VOCAB},

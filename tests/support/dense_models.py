@@ -14,6 +14,7 @@ from tests.support.drawn_decoders import (
     sliding,
     windows,
 )
+from tests.support.gemma3n_models import gemma3n
 from tests.support.gemma4_models import gemma4
 
 GPT = {"width": "n_embd", "layers": "n_layer", "heads": "n_head", "kv_heads": ""}
@@ -39,6 +40,7 @@ DENSE: dict[str, st.SearchStrategy[Config]] = {
     ),
     "gemma": family(own_heads(), **ffn, attention_bias=flags, use_bidirectional_attention=flags),
     "gemma2": sliding(family(own_heads(), **ffn, sliding_window=windows)),
+    "gemma3n_text": gemma3n(),
     "gemma4_text": gemma4(),
     "gemma3_text": sliding(family(own_heads(), **ffn, sliding_window=windows, attention_bias=flags, use_bidirectional_attention=flags)),
     "glm": family(own_heads(), pad, **ffn, attention_bias=flags),

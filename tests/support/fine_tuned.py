@@ -64,7 +64,8 @@ def freeze(module: nn.Module, base: Decoder, frozen: int) -> nn.Module:
     """
     layers = layers_of(module, base.layers)
     embeddings = [part for part in module.modules() if isinstance(part, nn.Embedding)]
-    before = [part for name, part in module.named_modules() if name.endswith(("word_embeddings_layernorm", "project_in"))]
+    leading = ("word_embeddings_layernorm", "project_in", "per_layer_model_projection", "per_layer_projection_norm", "altup_projections")
+    before = [part for name, part in module.named_modules() if name.endswith(leading)]
     choosing = [part for part in module.modules() if type(part).__name__.endswith("Indexer")]
     for part in (*embeddings, *before, *choosing, *layers[:frozen]):
         part.requires_grad_(False)
@@ -176,6 +177,7 @@ OF_EACH_LAYER = ("layer_types", "no_rope_layers")
 VARIED = {
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "bamba": {"attn_layer_indices": [1]},
+    "gemma3n_text": {"layer_types": ["sliding_attention", "full_attention"], "num_kv_shared_layers": 0},
     "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"]},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
     "kimi_linear": {"layer_types": ["linear_attention", "full_attention"]},

@@ -23,6 +23,8 @@ def shallow(config: Mapping[str, Any]) -> dict[str, Any]:
             return shallow(value)
         if key in LISTS:
             return (sorted({*value}, key=value.index) * 2)[:2]
+        if key == "num_kv_shared_layers":
+            return 0
         return min(2, value) if key in DEPTHS else value
 
     few = {key: cut(key, value) for key, value in config.items()}

@@ -102,9 +102,9 @@ def _attentions(f: Fields, s: Sizes, types: Sequence[str], first_sharing: int) -
 
     def attention(i: int) -> Attention:
         heads, kv_heads = _heads(f, s, i, types[i], keys_are_values)
-        base = replace(
-            plain, kv_heads=kv_heads, head_width=heads, query_norm_width=heads, key_norm_width=heads, reads_earlier=i >= first_sharing
-        )
+        shares = i >= first_sharing
+        widths = {"head_width": heads, "query_norm_width": heads, "key_norm_width": heads}
+        base = replace(plain, kv_heads=kv_heads, reads_earlier=shares, reads_whole=shares, **widths)
         return replace(base, window=window) if types[i] == SLIDING else replace(base, keys_are_values=keys_are_values)
 
     return [attention(i) for i in range(s.layers)]

@@ -68,6 +68,7 @@ HEAD_OUTSIDE: dict[str, bool] = {
     "exaone4_5": False,
     "fast_vlm": False,
     "fun_asr_nano": True,
+    "gemma3n": True,
     "glmasr": True,
     "got_ocr2": True,
     "granite_speech": True,

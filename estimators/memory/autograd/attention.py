@@ -51,8 +51,8 @@ def _projected(tape: Tape, part: Attention, x: Tensor, t: int, source: Tensor, s
         return queries, keys, values
     queries = tape.linear(x, t * q * (2 if part.output_gate else 1), "inner", "query")
     if part.reads_earlier:
-        earlier = tape.given(s * kv, tape.size)
-        return tape.view(queries, t * q), earlier, earlier
+        turned = tape.given(s * kv, max(tape.size, tape.weight_size) if part.rotary else tape.size)
+        return tape.view(queries, t * q), turned, tape.given(s * kv, tape.size)
     if part.keys_are_values:
         keys = tape.linear(source, s * kv, "inner", "key")
         return tape.view(queries, t * q), keys, keys

@@ -19,9 +19,18 @@ def fed_forward(tape: Tape, part: FeedForward, x: Tensor, t: int, width: int) ->
         gate, up = tape.view(both, elements), tape.view(both, elements)
     else:
         gate, up = tape.linear(x, elements, "inner", "gate"), tape.linear(x, elements, "inner", "up")
+    if part.sparse:
+        gate = _let_through(tape, gate, t)
     if part.held_within:
         gate, up = tape.of_input(gate), tape.of_input(up)
     return _down(tape, part, tape.mul(activated(tape, part.activation, gate), up), t * width)
+
+
+def _let_through(tape: Tape, gate: Tensor, rows: int) -> Tensor:
+    """What of each row lies above its mean and some deviations: the gate, its deviation, how many of those, and what a ReLU leaves."""
+    if gate.grad:
+        tape.keep(gate, tape.like(gate, elements=rows), tape.tensor(1, gate.size, "once"))
+    return tape.of_result(tape.like(gate))
 
 
 def _down(tape: Tape, part: FeedForward, product: Tensor, elements: int) -> Tensor:

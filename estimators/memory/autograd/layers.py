@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from estimators.architectures.alternating_updates import AlternatingUpdates
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import Beside, Block
 from estimators.architectures.compressed_attention import CompressedAttention
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.delta_rule import GatedDeltaNet, KimiDeltaAttention
 from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.hyper_connections import HyperConnections
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.layer_inputs import LayerInput
+from estimators.architectures.learned_residual import LearnedResidual
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.traced_decoder import TracedPart
 from estimators.frozen import frozen, replace
+from estimators.memory.autograd.alternating_updates import begin_streams, end_streams, layer_of_streams, learned_residual
 from estimators.memory.autograd.attention import attended
 from estimators.memory.autograd.compressed_attention import compressed_attention
 from estimators.memory.autograd.experts import routed, routed_apart
@@ -89,7 +93,9 @@ def layer_tape(
         stream = replace(stream, lanes=block.connections.streams)
     x = tape.given(stream.elements, max(size, kernels.stream_bytes)) if given else _input(tape, stream)
     x = replace(x, grad=not is_lowest)
-    if block.parallel:
+    if isinstance(block.connections, AlternatingUpdates):
+        layer_of_streams(tape, block, x, stream.tokens, stream.width, lambda part, source: _run(tape, part, source, stream))
+    elif block.parallel:
         _parallel(tape, block, x, stream)
     elif block.prenorm:
         _sequential(tape, block, x, stream)
@@ -121,6 +127,8 @@ def begin_kept(model: Decoder, tokens: int, kernels: Kernels, size: int) -> Save
         normed(tape, model.embedding_norm, x, model.width)
     if model.layer_inputs:
         projected_for_layers(tape, model.layer_inputs, x, tokens, model.layers)
+    if isinstance(model.connections, AlternatingUpdates):
+        begin_streams(tape, x, model.streams, tokens, model.width)
     return tape.kept()
 
 
@@ -128,7 +136,9 @@ def end_kept(model: Decoder, tokens: int, kernels: Kernels, size: int, adapted: 
     """What the final norm and the input of the head keep."""
     tape, norm = Tape(kernels, size, adapted), model.final_norm
     x = _input(tape, Stream(tokens=tokens, width=model.width, lanes=model.streams))
-    if model.connections:
+    if isinstance(model.connections, AlternatingUpdates):
+        x = end_streams(tape, x, tokens, model.width)
+    if isinstance(model.connections, HyperConnections):
         x = collapse_streams(tape, model.connections, x, tokens, model.width)
     tape.linear(normed(tape, norm, x, model.width) if norm else x, 0, "outer")
     return tape.kept()
@@ -143,10 +153,11 @@ def _sequential(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
     last = len(block.parts) - block.unnormed
     behind = block.norms > last
     without = max(0, last - block.norms)
+    around = block.connections if isinstance(block.connections, HyperConnections) else None
     for i, (_, part) in enumerate(block.parts):
         streams = x
-        if block.connections:
-            x, written, mixture = read_streams(tape, block.connections, streams, stream.tokens, stream.width)
+        if around:
+            x, written, mixture = read_streams(tape, around, streams, stream.tokens, stream.width)
         source = x if i < without or i >= last else normed(tape, block.norm, x, stream.width)
         if isinstance(part, Experts) and part.apart:
             out = routed_apart(tape, part, block.norm, source, x, stream.tokens, stream.width)
@@ -154,7 +165,7 @@ def _sequential(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
             out = _run(tape, part, source, stream)
         if behind and i < last:
             out = normed(tape, block.norm, out, stream.width)
-        x = mixed(tape, streams, out, written, mixture) if block.connections else tape.add(x, out)
+        x = mixed(tape, streams, out, written, mixture) if around else tape.add(x, out)
 
 
 def _norms_behind(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
@@ -198,6 +209,7 @@ BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] 
     KimiDeltaAttention: kimi_delta,
     LatentAttention: latently_attended,
     LayerInput: added_by_layer,
+    LearnedResidual: learned_residual,
     Mamba: mamba,
     Mamba2: mamba2,
     ShortConvolution: convolved,

@@ -35,6 +35,7 @@ PLANS = {
 }
 """A shipped model, and the class of transformers whose plan says how matrices of its family are divided."""
 
+COPIED = ("linear", "index_query", "index_key", "index_weights", "layer_gate", "layer_up", "residual_down", "residual_up")
 OUTPUTS_FIRST = {"columns": "rows", "expert_columns": "expert_rows"}
 
 
@@ -63,8 +64,9 @@ def undivided_parts(ops: Iterable[Op]) -> list[str]:
     """
     cuts: dict[str, list[str]] = defaultdict(list)
     for op in ops:
-        # what leads to experts behind a latent and back is on every rank, as their router is; and what chooses or compresses keys
-        copied = op.role in ("linear", "index_query", "index_key", "index_weights") or op.part.endswith((".compressor", ".indexer"))
+        # what leads to experts behind a latent and back is on every rank, as their router is; what chooses or compresses keys; and what
+        # is as narrow as a learned residual or a vector of each layer's own
+        copied = op.role in COPIED or op.part.endswith((".compressor", ".indexer"))
         if op.kind == "matmul" and op.component in ("attention", "mlp", "experts") and not copied:
             cuts[op.part].append(op.cut)
     divided = {part: [cut for cut in found if cut != "whole"] for part, found in cuts.items()}

@@ -33,7 +33,7 @@ def test_many_random_configurations_of_every_dense_family_count_like_torch(model
     check_random_configurations(model_type, DENSE[model_type], 60)
 
 
-MODULES = {"gpt", "llama", "llama_variants", "layer_norm", "gemma", "gemma4"}
+MODULES = {"gpt", "llama", "llama_variants", "layer_norm", "gemma", "gemma3n", "gemma4"}
 CANNOT_DO_WITHOUT = {"hunyuan_v1_dense": {"head_dim": 128}, "ministral": {"head_dim": 128}, "nemotron": {"num_key_value_heads": 48}}
 """What transformers' own model of the class needs though its configuration says None."""
 

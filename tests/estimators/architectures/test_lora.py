@@ -119,8 +119,9 @@ def test_adapters_on_every_linear_layer_of_every_family_count_like_torch(name: s
         name.rpartition(".")[2] for name, part in inside if isinstance(part, nn.Linear | Conv1D) and "Router" not in type(part).__name__
     }
     rows = names_in(model)
-    names = {name for name in linear - {"dt_proj"} if rows.get(name) not in EXPERTS}
-    apart = EXPERTS | {"dt"} | {row for name, row in rows.items() if name not in linear}  # transformers reads the weight of dt_proj alone
+    weight_alone = {"dt_proj", "correction_coefs"}  # transformers multiplies by the weight of these, past the module that holds it
+    names = {name for name in linear - weight_alone if rows.get(name) not in EXPERTS}
+    apart = EXPERTS | {"dt"} | {row for name, row in rows.items() if name not in linear}
     with_all = with_adapters(model, RANK, ("all-linear",))
     agree(replace(with_all, targets=with_all.targets - apart), adapt(module, tuple(names)), TRAIN)
 

@@ -178,13 +178,25 @@ def test_a_type_that_nobody_knows_is_its_language_part(model_type: str) -> None:
             {"text_config": QWEN, "architectures": ["InternVLForTokenClassification"]},
             "architectures names 'InternVLForTokenClassification'",
         ),
-        ({"text_config": {"model_type": "gemma3n_text"}}, "has no op table"),
+        ({"text_config": {"model_type": "recurrent_gemma"}}, "has no op table"),
         ({"text_config": {}}, "has no op table"),
     ],
 )
 def test_what_is_no_decoder_with_a_head_has_no_op_table(config: Config, said: str) -> None:
     with pytest.raises(NoOpTableError, match=said):
         model_from_config(config | {"model_type": "somebodys_own"}, "nested")
+
+
+def test_gemma_3n_is_its_language_part_whose_head_the_whole_ties() -> None:
+    text = TEXT | {"model_type": "gemma3n_text", "num_kv_shared_layers": 0}
+    parts: Config = {"audio_config": {"model_type": "gemma3n_audio"}, "vision_config": {"model_type": "gemma3n_vision"}}
+    model = model_from_config({"model_type": "gemma3n", "text_config": text, **parts}, "whole")
+    assert isinstance(model, Decoder)
+    assert model.ops(Workload()) == model_from_config(text, "part").ops(Workload())
+    assert "audio encoder" in model.left_out
+    own_head = model_from_config({"model_type": "gemma3n", "text_config": text, "tie_word_embeddings": False}, "whole")
+    head = text["vocab_size"] * text["hidden_size"]
+    assert count_params(own_head.ops(Workload())) == count_params(model.ops(Workload())) + head
 
 
 def test_nothing_is_left_out_of_a_model_of_text() -> None:

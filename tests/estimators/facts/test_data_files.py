@@ -25,6 +25,7 @@ BEYOND_THE_CLASS = {
     **{model_type: {"head_dim"} for model_type in ("exaone_moe", "falcon_h1", "glm4_moe", "qwen3_moe")},
     "deepseek_v4": {"compress_ratios", "num_hash_layers"},
     "deberta-v2": {"norm_rel_ebd", "pos_att_type", "position_buckets", "share_att_key"},
+    "gemma3n_text": {"intermediate_size"},
     "gemma4_text": {"global_head_dim", "head_dim", "num_global_key_value_heads", "num_key_value_heads"},
     "modernbert": {"global_attn_every_n_layers"},
     "mt5": {"tie_word_embeddings"},
@@ -33,8 +34,8 @@ BEYOND_THE_CLASS = {
     "t5": {"tie_word_embeddings"},
 }
 """Fields that a class has no attribute for, or another value: DETR makes a part of the name of its backbone, DeBERTa's model reads them or
-a list of them, ModernBERT, Qwen3.5 and DeepSeek V4 make layer_types of them, Gemma 4 fields of each layer, and T5's head is tied as the
-checkpoint says."""
+a list of them, ModernBERT, Qwen3.5 and DeepSeek V4 make layer_types of them, Gemma 3n and 4 fields of each layer, and T5's head is tied as
+the checkpoint says."""
 
 
 @pytest.mark.parametrize("model_id", model_ids())

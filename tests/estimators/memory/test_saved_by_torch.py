@@ -134,9 +134,17 @@ GEMMA_4: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("variant", GEMMA_4)
-def test_every_kind_of_layer_of_gemma_4_keeps_what_torch_keeps(variant: str) -> None:
-    config = kind("gemma4_text", DENSE["gemma4_text"], 3) | GEMMA_4[variant]
+GEMMA_3N: Mapping[str, Mapping[str, Any]] = {
+    "keys of an earlier layer, some gates dense": {"num_kv_shared_layers": 1, "activation_sparsity_pattern": [0.5, 0.0, 0.0]},
+    "two streams, windows": {"altup_num_inputs": 2, "sliding_window": 16, "layer_types": ["sliding_attention"] * 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "variant"), [*(("gemma4_text", each) for each in GEMMA_4), *(("gemma3n_text", each) for each in GEMMA_3N)]
+)
+def test_every_kind_of_layer_of_a_gemma_keeps_what_torch_keeps(model_type: str, variant: str) -> None:
+    config = kind(model_type, DENSE[model_type], 3) | (GEMMA_4 | GEMMA_3N)[variant]  # type: ignore[operator]
     parts = estimate(Case(model=model_from_config(config, "m"), workload=Workload(phase="train", batch=BATCH, seq_len=SEQ))).memory_bytes
     assert parts["activations"] + parts[LOGITS] - 8 * BATCH * SEQ * VOCAB == pytest.approx(real_bytes(config), rel=0.01)
 
