@@ -131,9 +131,10 @@ def _suites() -> Table:
 
 
 def _families() -> Table:
-    from estimators.architectures import FAMILIES, builder
+    from estimators.architectures import FAMILIES, OWN_CODE, builder
 
-    described = {model_type: (builder(model_type).__doc__ or "").partition("\n")[0] for model_type in FAMILIES}
+    described = {model_type: (builder(model_type).__doc__ or "").partition("\n")[0] for model_type in (*FAMILIES, *OWN_CODE)}
+    described |= {model_type: f"code of its own: {described[model_type]}" for model_type in OWN_CODE}
     return names_table("Families: model_type of config.json with an op table", "model_type", described)
 
 

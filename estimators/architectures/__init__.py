@@ -182,8 +182,56 @@ FAMILIES: dict[str, str] = {
 """model_type of config.json -> module.function in `builders`."""
 
 
+OWN_CODE: dict[str, str] = {
+    "aquila": "own_decoders.as_llama",
+    "arctic": "own_experts.arctic",
+    "baichuan": "own_decoders.baichuan",
+    "bailing_moe": "own_experts.bailing_moe",
+    "bailing_moe_v2": "own_experts.bailing_moe",
+    "chatglm": "own_decoders.chatglm",
+    "deci": "own_layers.deci",
+    "deepseek": "own_experts.deepseek",
+    "dots_ocr": "own_decoders.qwen2_with_parts",
+    "Dream": "own_decoders.dream",
+    "grok-1": "own_experts.grok_1",
+    "hf_olmo": "own_decoders.olmo_first",
+    "hunyuan": "own_decoders.hunyuan",
+    "internlm": "own_decoders.internlm",
+    "internlm2": "own_decoders.internlm",
+    "Keye": "own_decoders.qwen3_with_parts",
+    "llada": "own_decoders.llada",
+    "llada2_moe": "own_experts.bailing_moe",
+    "llava_llama": "own_decoders.first_llava",
+    "llava_mistral": "own_decoders.first_llava",
+    "llava_qwen": "own_decoders.first_llava",
+    "minicpm": "own_decoders.minicpm",
+    "minicpmo": "own_decoders.minicpm_v",
+    "minicpmv": "own_decoders.minicpm_v",
+    "mixformer-sequential": "own_decoders.phi_first",
+    "nemotron-nas": "own_layers.deci",
+    "new": "rotary_encoders.new",
+    "openelm": "own_layers.openelm",
+    "orion": "own_decoders.orion",
+    "PanguEmbedded": "own_decoders.internlm",
+    "phi-msft": "own_decoders.phi_first",
+    "phi3_v": "own_decoders.phi3_with_parts",
+    "phi4mm": "own_decoders.phi3_with_parts",
+    "qwen": "own_decoders.qwen",
+    "RefinedWeb": "own_decoders.refined_web",
+    "RefinedWebModel": "own_decoders.refined_web",
+    "sdar": "own_decoders.sdar",
+    "skywork": "own_decoders.as_llama",
+    "solar": "own_decoders.solar",
+    "stablelm_epoch": "own_decoders.stablelm_epoch",
+    "telechat": "own_decoders.telechat",
+    "xverse": "own_experts.xverse",
+    "Yi": "own_decoders.as_llama",
+}
+"""The same of types whose code comes with the repository that they are published in, and that transformers does not have."""
+
+
 def builder(model_type: str) -> Callable[[Fields, str, Source], Model]:
-    """The function that builds a family's dataclass from a config's fields. `model_type` is a key of FAMILIES."""
-    module, function = FAMILIES[model_type].split(".")
+    """The function that builds a family's dataclass from a config's fields. `model_type` is a key of FAMILIES or OWN_CODE."""
+    module, function = (FAMILIES.get(model_type) or OWN_CODE[model_type]).split(".")
     build: Callable[[Fields, str, Source], Model] = getattr(import_module(f"estimators.architectures.builders.{module}"), function)
     return build

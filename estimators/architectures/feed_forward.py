@@ -24,6 +24,7 @@ class FeedForward(Part):
         gated: gate and up, multiplied, then down.
         fused: gate and up are one matrix.
         bias: of all its linear layers.
+        last_bias: whether the last of them has one, though the others have none.
         activation: name of the activation function, as configurations have it.
         widened: whether what the last matrix reads is cast to the dtype of its weights before (T5).
         inner_norm: whether an RMS norm stands before the last matrix.
@@ -36,6 +37,7 @@ class FeedForward(Part):
     gated: bool = False
     fused: bool = False
     bias: bool = False
+    last_bias: bool = False
     activation: str = "gelu"
     widened: bool = False
     inner_norm: bool = False
@@ -56,7 +58,8 @@ class FeedForward(Part):
             table.append(parameters(w, prefix, "learned_activation", "mlp", num=LEARNED[self.activation], count=count))
         if self.inner_norm:
             table.append(norm(w, prefix, label="inner_norm", cut="columns", width=self.width, bias=False, count=count))
-        table.append(project("down", "mlp", cut="rows", d_in=self.width, d_out=width, bias=self.bias, reads=reads))
+        bias = self.bias or self.last_bias
+        table.append(project("down", "mlp", cut="rows", d_in=self.width, d_out=width, bias=bias, reads=reads))
         return table
 
 

@@ -32,6 +32,17 @@ class Fields:
         part.taken, part._prefix = self.taken, f"{self._prefix}{key}."
         return part
 
+    def over(self, config: Mapping[str, Any]) -> Fields:
+        """The same part's fields, looked up in another mapping."""
+        other = Fields(config, self.name)
+        other.taken, other._prefix = self.taken, self._prefix
+        return other
+
+    @property
+    def prefix(self) -> str:
+        """What stands before this part's fields in `taken`."""
+        return self._prefix
+
     def default(self, key: str, value: Default) -> Default:
         """What stands in for a field that is not there, noted as such."""
         self.taken[self._prefix + key] = value

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimators import text_file
-from estimators.architectures import FAMILIES, builder
+from estimators.architectures import FAMILIES, OWN_CODE, builder
 from estimators.architectures.builders.prediction import uncounted_prediction
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.fields import Fields
-from estimators.architectures.named_family import SAME_CLASS, family_of
+from estimators.architectures.named_family import SAME_CLASS, family_of, is_kin
+from estimators.architectures.own_code import HEADED, demand_experts, demand_read
 from estimators.architectures.quantised import quantisation
 from estimators.errors import BadConfigError, NoOpTableError, near_misses
 from estimators.frozen import replace
@@ -93,7 +94,8 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
     given = config.get("model_type")
     model_type = family_of(config) or given
     if not isinstance(model_type, str):
-        raise BadConfigError(f"{name}: {_no_model(config)}")
+        error = BadConfigError if config.get("model_type") is not None or not config.get("architectures") else NoOpTableError
+        raise error(f"{name}: {_no_model(config)}")
     fields, read_as = Fields(config, name), ""
     if model_type != given:
         by = "it runs" if isinstance(given, str) and given in SAME_CLASS else "architectures names"
@@ -102,7 +104,7 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
             f", read as {model_type}, whose class {by}",
         )
     source = source or Source(title=name + read_as)
-    if model_type in FAMILIES:
+    if model_type in FAMILIES or model_type in OWN_CODE:
         if config.get("add_cross_attention") is True:
             raise NoOpTableError(
                 f"{name}: add_cross_attention is true; the op table of {model_type!r} has no attention to another sequence"
@@ -110,6 +112,8 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
         model = builder(model_type)(fields, name, source)
         if not model.runs:
             _demand_language_head(fields)
+        if model_type in FAMILIES:
+            model = _of_known_class(model, fields, given)
     else:
         model = _read_part(fields, model_type, source)
     if isinstance(model, Decoder):
@@ -117,6 +121,19 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
         left_out = "; ".join(said for said in (model.left_out, unread) if said)
         model = replace(model, stored=quantisation(config, name, model.components), left_out=left_out)
     return model, fields
+
+
+def _of_known_class(model: Model, f: Fields, given: object) -> Model:
+    """A family's model whose configuration may be of somebody's own code. Raises BadConfigError where it has sizes that are not read."""
+    demand_read(f)
+    if not f.config.get("auto_map"):
+        return model
+    demand_experts(f, model)
+    named = _classes(f)
+    if isinstance(model, Decoder) and named and given in FAMILIES and not is_kin(named[0], str(given)):
+        own = f"what the class {named[0][:60]!r} of the code that comes with the repository may have beside {given}'s"
+        model = replace(model, left_out="; ".join(said for said in (model.left_out, own) if said))
+    return model
 
 
 def _no_model(config: Mapping[str, Any]) -> str:
@@ -141,11 +158,12 @@ def _read_part(f: Fields, model_type: str, source: Source) -> Model:
 
     keys = nested_part(f.config)
     if not keys:
-        near = near_misses(model_type[:40], FAMILIES)
+        without = f"{f.name}: model_type {model_type[:40]!r} has no op table"
+        if f.config.get("auto_map"):
+            raise NoOpTableError(f"{without}: its code comes with its repository (auto_map)")
+        near = near_misses(model_type[:40], (*FAMILIES, *OWN_CODE))
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-        raise NoOpTableError(
-            f"{f.name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families"
-        )
+        raise NoOpTableError(f"{without}{hint} List them with: python -m bench list families")
     if any("For" in name for name in _classes(f)):  # a class of somebody's own code need not be called after its head
         _demand_language_head(f)
     return nested_language_part(f, f.name, source, keys)
@@ -163,7 +181,7 @@ def _demand_language_head(f: Fields) -> None:
         NoOpTableError: it begins with another class.
     """
     named = _classes(f)
-    if named and not named[0].endswith(LANGUAGE_HEADS):
+    if named and not named[0].endswith(LANGUAGE_HEADS) and named[0] not in HEADED:
         raise NoOpTableError(f"{f.name}: architectures names {named[0][:60]!r}; the op table is of the class with a language model's head")
 
 

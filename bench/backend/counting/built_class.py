@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from torch import nn
 
+from bench.backend.config_fields import integer
 from bench.backend.model_classes import OLD_NAMES
 from bench.backend.models import hf_config
 from bench.backend.on_meta import on_meta
 from estimators.architectures.builders.prediction import uncounted_prediction
 from estimators.architectures.builders.vision import TEXT_PARTS
+from estimators.architectures.named_family import is_kin
+from estimators.architectures.own_code import SAME_SIZE, unread_size
 from estimators.errors import BadConfigError
 
 
@@ -38,6 +42,7 @@ def _parsed(config: Mapping[str, Any]) -> tuple[Any, str, str]:
         model_type, config = its, {**config, "model_type": its}
     if model_type in CONFIG_MAPPING_NAMES:
         parsed = hf_config(config)
+        _demand_sizes_read(config, parsed)
         text = parsed.get_text_config(decoder=True)
         others = sorted(key for key in parsed.sub_configs if getattr(parsed, key, None) not in (None, text))
         if len(others) < len(parsed.sub_configs) and _writes_by(parsed, text):
@@ -48,11 +53,37 @@ def _parsed(config: Mapping[str, Any]) -> tuple[Any, str, str]:
         if isinstance(part, dict) and part.get("model_type") in CONFIG_MAPPING_NAMES:
             left_out = f"all but {key}: transformers does not know {model_type[:40]!r}, and code of its own is never executed"
             return hf_config(part), _class_named(part), left_out
-    own_code = "; its own code (auto_map) is never executed here" if config.get("auto_map") else ""
-    raise BadConfigError(
-        f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it{own_code}; "
-        "expected a type that transformers has, or one of: python -m bench list families"
-    )
+    none = f"it has no model_type, and architectures no class of transformers {transformers.__version__}"
+    without = f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it"
+    without = none if config.get("model_type") is None and config.get("architectures") else without
+    if config.get("auto_map"):
+        raise BadConfigError(
+            f"{without}: its own code (auto_map) is never executed here; where a family has the same layers, write its name as model_type "
+            "(python -m bench list families); if you trust the code, build it with AutoModel.from_config(..., trust_remote_code=True) and "
+            "count that with sixnd.count"
+        )
+    raise BadConfigError(f"{without}; expected a type that transformers has, or one of: python -m bench list families")
+
+
+def _demand_sizes_read(config: Mapping[str, Any], parsed: Any) -> None:
+    """Refuse sizes under names that transformers' class of the type does not read: it would build its defaults.
+
+    Raises:
+        BadConfigError: there is one.
+    """
+    read = _names(parsed)
+    text = parsed.get_text_config(decoder=True)
+    in_text = set() if text is parsed else {key for key in _names(text) if key in config and integer(text, key) == config[key]}
+    for group in SAME_SIZE:
+        given = [key for key in group if type(config.get(key)) is int]
+        expected = next((key for key in group if key in read), "")
+        if given and not (read | in_text).intersection(given) and (expected or text is not parsed):
+            raise unread_size("config", expected or f"text_config.{given[0]}", given[0], config)
+
+
+def _names(parsed: Any) -> set[str]:
+    """Fields that a configuration's class reads."""
+    return {*inspect.signature(type(parsed)).parameters, *parsed.attribute_map}
 
 
 def _writes_by(parsed: Any, text: Any) -> bool:
@@ -115,9 +146,14 @@ def _class_named(config: Mapping[str, Any]) -> str:
     if not isinstance(named, list) or not isinstance(named[0], str):
         raise BadConfigError(f"architectures is {str(named)[:60]!r}; expected a list of names of classes")
     name = OLD_NAMES.get(named[0], named[0])
-    if name.endswith(ENDINGS) and not hasattr(_class_of(name), "_from_config"):
+    if name.endswith(ENDINGS) and is_kin(name, str(config.get("model_type"))) and not hasattr(_class_of(name), "_from_config"):
         name = next((found for found in _classes_of(str(config.get("model_type"))) if found.endswith(name[name.rindex("For") :])), name)
     if name and not hasattr(_class_of(name), "_from_config"):
+        if not is_kin(name, str(config.get("model_type"))):
+            raise BadConfigError(
+                f"architectures names {name[:60]!r}, and model_type is {str(config.get('model_type'))[:40]!r}: which of the two it is "
+                "cannot be told, and no class here is the first; expected both of one model"
+            )
         raise BadConfigError(
             f"architectures names {name[:60]!r}, which transformers {transformers.__version__} does not have; "
             "leave architectures out to count the type's usual class"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.adapter_names import GATE_AND_EXPERTS
+from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Block
-from estimators.architectures.builders.common import feed_forward_of
+from estimators.architectures.builders.common import attention_of, feed_forward_of
 from estimators.architectures.builders.experts import experts_of, grouped_experts
 from estimators.architectures.builders.prediction import with_prediction
 from estimators.architectures.builders.sizes import Sizes, sizes
@@ -23,7 +24,7 @@ EXPERT_KEYS = ("n_routed_experts", "num_experts", "num_local_experts")
 
 
 def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
-    """DeepSeek V2: 160 experts and 2 shared; V2-Lite has no latent for its queries."""
+    """DeepSeek V2: 160 experts and 2 shared; V2-Lite has no latent for its queries, VL2 Tiny and OCR plain attention (use_mla false)."""
     s = sizes(f, vocab=102400, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008, head_key="")
     bias = f.flag("mlp_bias", False)
     num, per_token = experts_of(f, num=64, per_token=None, num_keys=EXPERT_KEYS)
@@ -39,7 +40,9 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
         width=width,
         shared=feed_forward_of(s, width=shared * width, gated=True, bias=bias) if shared else None,
     )
-    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True, bias=bias), latent_attention(f, s), dense_layers=0)
+    plain = f.config.get("use_mla") is False
+    attention = attention_of(s, bias=f.flag("attention_bias", False)) if plain else latent_attention(f, s)
+    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True, bias=bias), attention, dense_layers=0)
 
 
 def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
@@ -76,7 +79,7 @@ def _latent(
     s: Sizes,
     experts: Experts,
     dense: FeedForward,
-    attention: LatentAttention,
+    attention: Attention | LatentAttention,
     *,
     dense_layers: int,
     prediction_layers: int = 0,

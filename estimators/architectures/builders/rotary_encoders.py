@@ -1,4 +1,4 @@
-"""Encoders with rotary positions and a gate in their feed-forward: Nomic BERT and EuroBERT.
+"""Encoders with rotary positions and a gate in their feed-forward: Nomic BERT, EuroBERT and GTE.
 
 The class of transformers that `architectures` names decides the head; without it, the plain model that AutoModel builds.
 """
@@ -13,16 +13,35 @@ from estimators.architectures.builders.encoders import masked_lm
 from estimators.architectures.builders.parts import HeadTable, classifier, head_width, heads_named, labels, pooler
 from estimators.architectures.encoder import Encoder, Projection, Tower
 from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.own_code import by_hand, only, without_size
 from estimators.architectures.stems import TokenStem
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
 
 
+NOMIC_BERTS_OWN: dict[str, object] = {
+    "num_experts": None,
+    "activation_function": "swiglu",
+    "causal": False,
+    "mlp_fc1_bias": False,
+    "mlp_fc2_bias": False,
+    "parallel_block": False,
+    "prenorm": False,
+    "qkv_proj_bias": False,
+    "use_rms_norm": False,
+}
+"""Fields of the configurations that its authors publish -> what transformers' class always is."""
+
+
 def nomic_bert(f: Fields, name: str, source: Source) -> Encoder:
     """Nomic BERT: NomicBertModel (without pooler), NomicBertForMaskedLM and others; norms behind the sums, no biases in its layers."""
-    d, v = f.integer("hidden_size", default=768), f.integer("vocab_size", default=30528)
+    for key, value in NOMIC_BERTS_OWN.items():
+        if f.config.get(key) not in (None, value):
+            raise f.fail(key, f.config[key], f"{str(value).lower()}: transformers' Nomic BERT has no other")
+    d, v = f.integer("hidden_size", "n_embd", default=768), f.integer("vocab_size", default=30528)
     known: HeadTable = {
         "NomicBertModel": lambda: (),
         "NomicBertForMaskedLM": lambda: masked_lm(f, d, d, v, spare_bias=True),
@@ -30,12 +49,12 @@ def nomic_bert(f: Fields, name: str, source: Source) -> Encoder:
         "NomicBertForTokenClassification": lambda: (classifier(d, labels(f), per_token=True),),
     }
     runs, heads = heads_named(f, known, "NomicBertModel")
-    n = f.integer("num_attention_heads", default=12)
+    n = f.integer("num_attention_heads", "n_head", default=12)
     feed_forward = FeedForward(
-        width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="silu"), gated=True
+        width=f.integer("intermediate_size", "n_inner", default=3072), activation=f.text("hidden_act", default="silu"), gated=True
     )
     block = Block(
-        count=f.integer("num_hidden_layers", default=12),
+        count=f.integer("num_hidden_layers", "n_layer", default=12),
         parts=(("attention", _attention(f, n, n, d, bias=False)), ("mlp", feed_forward)),
         norms=2,
         norm=LAYER_NORM,
@@ -43,7 +62,7 @@ def nomic_bert(f: Fields, name: str, source: Source) -> Encoder:
         norm_of_sum=True,
     )
     stem = TokenStem(vocab=v, token_types=f.integer("type_vocab_size", default=2), norm=LAYER_NORM)
-    longest = f.integer("max_position_embeddings", default=2048)
+    longest = f.integer("max_position_embeddings", "n_positions", default=2048)
     tower = Tower(stem=stem, width=d, blocks=(block,))
     return Encoder(name=name, source=source, runs=runs, tower=tower, heads=heads, max_positions=longest)
 
@@ -73,6 +92,39 @@ def eurobert(f: Fields, name: str, source: Source) -> Encoder:
     )
     longest = f.integer("max_position_embeddings", default=8192)
     tower = Tower(stem=TokenStem(vocab=v), width=d, blocks=(block,), final_norm=RMS_NORM)
+    return Encoder(name=name, source=source, runs=runs, tower=tower, heads=heads, max_positions=longest)
+
+
+@by_hand
+def new(f: Fields, name: str, source: Source) -> Encoder:
+    """GTE: NewModel (without pooler), NewForMaskedLM and others; norms behind the sums.
+
+    In its feed-forward only the last matrix has a bias.
+    """
+    only(f, {"layer_norm_type": "layer_norm", "position_embedding_type": "rope", "pack_qkv": True})
+    without_size(f, "logn_attention_clip1", "logn_attention_scale", "unpad_inputs", "use_memory_efficient_attention", "pack_qkv")
+    d, v, n = f.integer("hidden_size"), f.integer("vocab_size"), f.integer("num_attention_heads")
+    known: HeadTable = {
+        "NewModel": lambda: (),
+        "NewForMaskedLM": lambda: masked_lm(f, d, d, v, spare_bias=False),
+        "NewForSequenceClassification": lambda: (pooler(d), classifier(d, labels(f))),
+        "NewForTokenClassification": lambda: (classifier(d, labels(f), per_token=True),),
+    }
+    runs, heads = heads_named(f, known, "NewModel")
+    feed_forward = FeedForward(
+        width=f.integer("intermediate_size"), activation=f.text("hidden_act", default="gelu"), gated=True, fused=True, last_bias=True
+    )
+    block = Block(
+        count=f.integer("num_hidden_layers"),
+        parts=(("attention", replace(_attention(f, n, n, d, bias=True), fused=True)), ("mlp", feed_forward)),
+        norms=2,
+        norm=LAYER_NORM,
+        prenorm=False,
+        norm_of_sum=True,
+    )
+    stem = TokenStem(vocab=v, token_types=f.integer("type_vocab_size", default=1, minimum=0), norm=LAYER_NORM)
+    longest = f.integer("max_position_embeddings", default=8192)
+    tower = Tower(stem=stem, width=d, blocks=(block,))
     return Encoder(name=name, source=source, runs=runs, tower=tower, heads=heads, max_positions=longest)
 
 

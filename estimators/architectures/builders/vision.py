@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from estimators.architectures import FAMILIES, builder
+from estimators.architectures import FAMILIES, OWN_CODE, builder
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.named_family import family_of
 from estimators.errors import NoOpTableError
@@ -123,9 +123,9 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
         raise f.fail("text_config", text, "the object that describes the language part")
     stated = text.get("model_type")
     text_type = default_type if stated in (None, family) else family_of(text) or stated
-    if not isinstance(text_type, str) or text_type not in FAMILIES or text_type in LANGUAGE_PARTS:
+    if not isinstance(text_type, str) or text_type not in (*FAMILIES, *OWN_CODE) or text_type in LANGUAGE_PARTS:
         error = f.fail("text_config.model_type", text_type, "a language model's: one of the families that have an op table")
-        raise NoOpTableError(str(error)) if isinstance(text_type, str) and text_type not in FAMILIES else error
+        raise NoOpTableError(str(error)) if isinstance(text_type, str) and text_type not in (*FAMILIES, *OWN_CODE) else error
     part = f.part("text_config", text)
     tied = _is_tied(f, part, tied and (family, text_type) not in OWN_HEAD)
     if family in TIED_BY_TEXT_CONFIG:
@@ -133,7 +133,11 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     model = builder(text_type)(f.part("text_config", {**text, "tie_word_embeddings": tied}), name, source)
     if not isinstance(model, Decoder):
         raise f.fail("text_config.model_type", text_type, "a decoder's")
-    return replace(model, left_out=LEFT_OUT)
+    return replace(model, left_out=_joined(LEFT_OUT, model.left_out))
+
+
+def _joined(*said: str) -> str:
+    return "; ".join(each for each in said if each)
 
 
 def _is_tied(outer: Fields, part: Fields, default: bool) -> bool:
@@ -178,7 +182,8 @@ def nested_language_part(f: Fields, name: str, source: Source, keys: tuple[str, 
     if not isinstance(model, Decoder):
         raise NoOpTableError(f"{part.name}: model_type {text['model_type']!r} is no decoder's; the op table of a part is of a decoder")
     only_images = left_out == [NAMED["vision_config"]]
-    return replace(model, left_out=LEFT_OUT if only_images else f"{', '.join([*left_out, 'what joins them'])}: {ONLY}")
+    beside = LEFT_OUT if only_images else f"{', '.join([*left_out, 'what joins them'])}: {ONLY}"
+    return replace(model, left_out=_joined(beside, model.left_out))
 
 
 def _beside(config: Mapping[str, Any], key: str) -> list[str]:
