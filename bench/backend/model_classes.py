@@ -189,7 +189,7 @@ def model_of(config: Mapping[str, Any], *, attn: str, dtype: torch.dtype = torch
     parsed, chosen = hf_config(own_backbone(config)), class_named(config)
     build = chosen.from_config if chosen.__name__.startswith("Auto") else chosen._from_config
     try:
-        model: nn.Module = build(parsed, attn_implementation=attn, dtype=dtype)
+        model: nn.Module = build(parsed, attn_implementation=_by_part(parsed, attn), dtype=dtype)
     except (ValueError, AssertionError) as error:
         first_line = str(error).strip().splitlines()[0][:160] if str(error) else type(error).__name__
         raise BadConfigError(f"transformers cannot build {config['model_type']!r}: {first_line}") from None
@@ -197,6 +197,11 @@ def model_of(config: Mapping[str, Any], *, attn: str, dtype: torch.dtype = torch
     if config["model_type"] in TIED_UNTIL_LOADED and config.get("tie_word_embeddings") is False and hasattr(model, "lm_head"):
         model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
     return model
+
+
+def _by_part(parsed: Any, attn: str) -> str | dict[str, str]:
+    """How attention runs: a residual network below a detector has none, and its class refuses to be told."""
+    return {"": attn, "backbone_config": "eager"} if getattr(parsed, "backbone_config", None) is not None else attn
 
 
 def step_inputs(model: nn.Module, workload: Workload) -> Inputs:

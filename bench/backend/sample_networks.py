@@ -117,13 +117,20 @@ def _labels(model: Any, shapes: Inputs) -> tuple[dict[str, torch.Tensor], int]:
     return {}, 1
 
 
+BOXES_BEFORE = "enc_outputs_coord_logits"
+"""Boxes of all positions of an image before the sigmoid that a detector's loss takes of them; at its edge the largest numbers there are."""
+
+
 def _loss_named(network: Any, given: Inputs) -> torch.Tensor:
     loss: torch.Tensor = network(**given).loss
     return loss
 
 
 def _mean_squares(network: Any, given: Inputs) -> torch.Tensor:
-    outputs = model_classes.differentiable(network(**given))
+    returned = dict(network(**given).items())
+    if BOXES_BEFORE in returned:
+        returned[BOXES_BEFORE] = returned[BOXES_BEFORE].sigmoid()
+    outputs = model_classes.differentiable(returned)
     return torch.stack([output.float().square().mean() for output in outputs]).sum()
 
 
