@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, names, sequences
+from bench.cli import amounts, arguments, names, sequences
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.errors import BadValueError
@@ -26,7 +26,8 @@ from reports.views.training.claim_screen import claim_screen
 class Options(arguments.ModelOptions):
     """Options of `check-claim`."""
 
-    tokens: int
+    tokens: int | None
+    images_total: int | None
     hardware: str
     gpus: int | None
     wall_s: float
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `check-claim`."""
     arguments.add_model(parser)
     claim = parser.add_argument_group("the claim")
-    claim.add_argument("--tokens", type=arguments.count("tokens"), required=True, metavar="NUM", help="tokens trained on, such as 1.4T")
+    amounts.add_arguments(claim, tokens_help="tokens trained on, such as 1.4T")
     claim.add_argument("--hardware", required=True, metavar="NAME", help=names.HARDWARE_HELP)
     claim.add_argument(
         "--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="number of devices, unless --hardware has it"
@@ -70,7 +71,7 @@ def run(options: Options, out: Output) -> int:
         seq_len=length.tokens,
         seq_len_source=length.source,
         params_text=entry.published_params_text if entry else "",
-        tokens=options.tokens,
+        tokens=amounts.trained_on(options, model),
         dtype=options.dtype,
         num_devices=options.gpus,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, names, outlook, sequences, step_options
+from bench.cli import amounts, arguments, names, outlook, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.frozen import frozen, replace
@@ -28,7 +28,8 @@ MAX_CANDIDATES = 200
 class Options(step_options.TrainingOptions):
     """Options of `compare-hardware`."""
 
-    tokens: int
+    tokens: int | None
+    images_total: int | None
     hardware: tuple[str, ...]
 
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `compare-hardware`."""
     arguments.add_model(parser)
     group = parser.add_argument_group("the training")
-    group.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", required=True, help="tokens (or samples), such as 300B")
+    amounts.add_arguments(group, tokens_help="tokens (or samples), such as 300B")
     group.add_argument(
         "--hardware",
         type=names.listed("--hardware", MAX_CANDIDATES),
@@ -64,7 +65,7 @@ def run(options: Options, out: Output) -> int:
     ids = _with_ceilings(options.dtype) if options.hardware == ("all",) else options.hardware
     model, entry = arguments.load_model(options)
     devices = [arguments.load_hardware(name) for name in ids]
-    question = step_options.question(options, model, entry, devices, tokens=options.tokens)
+    question = step_options.question(options, model, entry, devices, tokens=amounts.trained_on(options, model))
     answer = compare_hardware(question, devices)
     held = [holding_table(answer.bounds)] if answer.bounds else []
     if answer.predicted:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from bench.cli import arguments, sample_options, sequences
+from bench.cli import amounts, arguments, sample_options, sequences
 from bench.cli.estimate_options import Options
 from bench.cli.estimate_training import answer_of
 from estimators.errors import BadValueError
 from estimators.frozen import replace
-from estimators.samples import Audio, Example, Image
+from estimators.samples import Audio
 from estimators.spec import Model
 from estimators.units import HOUR_S, format_count, format_int
 from reports.screen import Screen
@@ -54,7 +54,7 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
         raise BadValueError("--examples are of samples with --images, --video or --audio; of images alone give --images-total")
     loaded, entry = arguments.load_model(options)
     if options.images_total is not None:
-        _demand_images(loaded)
+        amounts.demand_images(loaded)
         work = _work(options.images_total, "image", epochs)
         return answer_of(replace(plain, tokens=_times(options.images_total, epochs)), loaded, entry, work=work)
     assert hours is not None
@@ -78,12 +78,6 @@ def _hours(hours: float, epochs: float) -> str:
 
 def _epochs(epochs: float) -> str:
     return "" if epochs == 1 else f", {epochs:,.10g} epochs"
-
-
-def _demand_images(model: Model) -> None:
-    if not isinstance(model.sample, Image) or isinstance(model.sample, Example):
-        reads = model.sample or ("tokens: give --tokens" if model.item == "token" else "numbers: give --tokens")
-        raise BadValueError(f"--images-total is of a model of images; {model.name} reads {reads}")
 
 
 def _windows(model: Model, hours: float) -> int:

@@ -12,10 +12,11 @@ from bench.library.keywords import ask
 
 def check_claim(
     *,
-    tokens: Number,
     hardware: str,
     gpus: Number,
     days: Time,
+    tokens: Number | None = None,
+    images_total: Number | None = None,
     model: str | None = None,
     config: Path | None = None,
     fetch: bool = False,

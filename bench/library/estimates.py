@@ -223,7 +223,8 @@ def serve(
 def compare_hardware(
     *,
     hardware: Names,
-    tokens: Number,
+    tokens: Number | None = None,
+    images_total: Number | None = None,
     model: str | None = None,
     config: Path | None = None,
     fetch: bool = False,

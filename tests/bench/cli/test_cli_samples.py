@@ -255,3 +255,36 @@ def test_a_part_of_a_pipeline_is_shown_by_its_own_file(tmp_path: Path, capsys: p
     assert "counted as diffusers' AutoencoderKL" in out
     assert main(["show", "--config", str(path), "--image-size", "100"]) == 2
     assert "give sides that 8 divides" in capsys.readouterr().err
+
+
+def test_what_finds_objects_is_asked_about_images_of_any_size(capsys: pytest.CaptureFixture[str]) -> None:
+    """A photo of 800 x 1,333 pixels has maps of 25 x 42 in the place of 25 x 34 positions, and padding is an image like any other."""
+    out = shown(capsys, "facebook/detr-resnet-50", "--image-size", "800x1333", "--phase", "train")
+    assert "each sample is an image of 800 x 1333 pixels, or a smaller one padded to it; --image-size changes it" in out
+    assert "frozen, as its class trains it: 222,400 parameters of the backbone" in out
+    out = estimated(capsys, "rtdetr-r50vd", "--images-total", "118k", "--epochs", "72", "--hardware", "a100-sxm4-80gb", "--gpus", "8")
+    assert "on 118,000 images, 72 epochs" in out
+    assert "left out: queries that training adds of boxes with noise" in out
+    assert main(["show", "rtdetr-r50vd", "--image-size", "800x1066"]) == 2
+    assert "multiples of 32, such as 800 x 1088" in capsys.readouterr().err
+
+
+def test_images_are_what_a_claim_and_a_choice_of_device_are_about(capsys: pytest.CaptureFixture[str]) -> None:
+    """DETR's authors: 300 epochs of 118,000 images on 16 V100 in 3 days (from memory, unchecked); in fp32, as was usual.
+
+    A step costs thrice the forward pass of 162.3 GFLOP, less twice the 26.8 of the first filter and stage, which are not trained, and less
+    7.0 of two filters behind them, whose input needs no gradient.
+    """
+    claim = ("--hardware", "v100-sxm2-16gb", "--gpus", "16", "--days", "3", "--dtype", "fp32", "--json")
+    bodies = []
+    for word in ("--tokens", "--images-total"):
+        assert main(["check-claim", "detr-resnet-50", word, "35.4M", *claim]) == 0
+        bodies.append(json.loads(capsys.readouterr().out))
+    assert bodies[0] == bodies[1]
+    step = 3 * 162.3e9 - 2 * 26.8e9 - 7.0e9
+    claimed = 35.4e6 * step / (16 * 3 * 86400 * 15.7e12)
+    assert bodies[0]["implied_utilization_fraction"] == pytest.approx(claimed, rel=0.001)
+    assert main(["compare-hardware", "detr-resnet-50", "--images-total", "1M", "--hardware", "a100-sxm4-80gb,h100-sxm5-80gb", "-q"]) == 0
+    assert "1.00 M samples" in capsys.readouterr().out
+    assert main(["check-claim", "llama-3-8b", "--images-total", "9", *claim]) == 2
+    assert "--images-total is of a model of images; llama-3-8b reads tokens: give --tokens" in capsys.readouterr().err
