@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli import names
+from bench.cli import names, records_page
 from bench.cli.arguments import count, positive
 from bench.cli.output import Output
 from estimators.frozen import frozen
@@ -65,11 +65,8 @@ def run(options: Options, out: Output) -> int:
         RequestError: no result file, or one that is damaged.
         PhysicsError: what no server can have found; nothing is kept.
     """
-    from bench.machine.ranks import say
     from bench.runs.import_results import import_results
     from estimators.serving.results.result import Served
-    from reports.summary import details, num_failed, tables
-    from reports.views.records.records_screen import records_screen
 
     name, config = None, None
     if options.model is not None or options.config is not None:
@@ -88,9 +85,4 @@ def run(options: Options, out: Output) -> int:
         accepted_len=options.accepted,
     )
     records = import_results(options.file, said, config=config, out=options.out)
-    one = len(records) == 1
-    shown = details(records[0]) if one else tables(records)
-    out.emit(shown, records_screen(records, shown, one=one))
-    for record in records:
-        say(f"record: {options.out / record.run_id}.json")
-    return 1 if num_failed(records) else 0
+    return records_page.emit_kept(out, records, options.out)

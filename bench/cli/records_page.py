@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.output import Output
+from bench.machine.ranks import say
 from estimators.frozen import replace
 
 if TYPE_CHECKING:
@@ -55,3 +57,26 @@ def emit_one(out: Output, record: Measurement, *, waterfall: bool = False) -> No
 
     shown, asked = details(record), waterfall_tables([record]) if waterfall else []
     emit(out, [record], [*shown, *asked], replace(one_screen(record, shown), asked=asked), has_waterfall=waterfall)
+
+
+def emit_kept(out: Output, records: Sequence[Measurement], folder: Path) -> int:
+    """Emit what a load found of a server, and say which files hold it.
+
+    Args:
+        folder: where the records are.
+
+    Returns:
+        1 where a check failed, else 0.
+
+    Raises:
+        UnavailableError, BadValueError: as Output.emit.
+    """
+    from reports.summary import details, num_failed, tables
+    from reports.views.records.records_screen import records_screen
+
+    one = len(records) == 1
+    shown = details(records[0]) if one else tables(records)
+    out.emit(shown, records_screen(records, shown, one=one))
+    for record in records:
+        say(f"record: {folder / record.run_id}.json")
+    return 1 if num_failed(records) else 0

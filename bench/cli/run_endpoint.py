@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import names
+from bench.cli import names, records_page
 from bench.cli.output import Output
 from bench.cli.run_options import Options
 from bench.cli.verbs import verb_parser
@@ -42,8 +42,6 @@ def run(options: Options, out: Output) -> int:
     """
     from bench.runs.load_endpoint import load_endpoint
     from estimators.serving.results.result import Served
-    from reports.summary import details, num_failed, tables
-    from reports.views.records.records_screen import records_screen
 
     load = _load(options)
     name, config = _architecture(load.model)
@@ -56,12 +54,7 @@ def run(options: Options, out: Output) -> int:
         out=options.out,
         say=say,
     )
-    one = len(records) == 1
-    shown = details(records[0]) if one else tables(records)
-    out.emit(shown, records_screen(records, shown, one=one))
-    for record in records:
-        say(f"record: {options.out / record.run_id}.json")
-    return 1 if num_failed(records) else 0
+    return records_page.emit_kept(out, records, options.out)
 
 
 def _load(options: Options) -> EndpointLoad:

@@ -48,6 +48,7 @@ from estimators.validation.tuning_score import is_tuned, tuned_runs, tuned_score
 from estimators.validation.tuning_time import ScoredStep, scored_step
 from reports.pages.accuracy import step_pictures
 from reports.table import Table
+from reports.views.left_out import left_out_table
 from reports.views.training import accuracy, by_class, loss_kernels, rollout_steps, tuning_memory, tuning_steps, whole_runs
 from reports.views.training.accuracy_screen import accuracy_screen, fit_accuracy_screen
 
@@ -250,5 +251,5 @@ def tables(
     if runs:
         shown.append(whole_runs.runs_table(runs))
     if any(row.skipped_reason for row in rows):
-        shown.append(accuracy.left_out_table(rows))
+        shown.append(left_out_table((row.skipped_reason for row in rows), "rows are not predicted", key="left_out"))
     return [each, *shown] if first else [*shown, *([each] if whole else [])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -12,31 +11,13 @@ from torch import nn
 
 from bench.backend.kv_cache import cache_name, demand_static, new_cache
 from bench.machine.meters.instruments import Watch, unwatched
-from bench.records.draft import Draft
 from bench.records.proof import Proof
-from bench.records.record import Phase
-from bench.sampling.clock import Clock
 from bench.sampling.progress import sampling
-from bench.sampling.timing_loop import Samples, sample
+from bench.sampling.timing_loop import sample
 from bench.workloads.language.run import LanguageRun
-from bench.workloads.step_run import StepRun
+from bench.workloads.timed import Timed, after, sampled
 
 DECODE_WARMUP = {"cpu": 2, "cuda": 5, "mps": 5}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
-    """Samples of a step, as a phase, and what proves that it was done."""
-
-    phase: Phase
-    samples: Samples
-    proof: Proof
-
-    def keep(self, draft: Draft) -> None:
-        """Add it to the draft; an interrupted phase then stops the run."""
-        draft.proof |= self.proof
-        draft.warnings += self.samples.findings(self.phase.name)
-        draft.add_phase(self.phase)
 
 
 def _forward(model: nn.Module, run: LanguageRun) -> Any:
@@ -63,16 +44,6 @@ def _caches(model: nn.Module, run: LanguageRun) -> Callable[[], Any]:
     return emptied
 
 
-def compiling(step: Callable[[], None], clock: Clock, run: StepRun) -> tuple[float, ...]:
-    """Seconds of the first call where it compiles: before the sampling loop, whose time it would use up."""
-    return (clock.time(step),) if run.compile else ()
-
-
-def after(warmup_s: tuple[float, ...], phase: Phase) -> Phase:
-    """The phase with a warm-up before its own."""
-    return dataclasses.replace(phase, warmup_s=warmup_s + phase.warmup_s)
-
-
 def prefill(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "prefill", watch: Watch = unwatched) -> Timed:
     """Time the prompt alone, logits of the last position, into a fresh cache each time."""
     last: dict[str, torch.Tensor] = {}
@@ -82,20 +53,7 @@ def prefill(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "
         with torch.inference_mode():
             last["logits"] = forward(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache: empty()}).logits
 
-    asked, clock = run.preset, run.device.clock()
-    compiling_s = compiling(step, clock, run)
-    with sampling(name, max_samples=run.steps, max_time_s=run.max_time_s) as on_sample:
-        samples = sample(
-            step,
-            clock=clock,
-            warmup_max=asked.warmup_max[run.device.kind],
-            min_samples=min(asked.min_samples, run.steps),
-            max_samples=run.steps,
-            max_time_s=run.max_time_s,
-            target_fraction=asked.target_fraction,
-            on_sample=on_sample,
-            steady=watch(name),
-        )
+    compiling_s, samples = sampled(step, run, name, watch)
     finite = bool(torch.isfinite(last["logits"].float()).all()) if last else None
     phase = samples.to_phase(name, items_per_sample=ids.numel())
     return Timed(phase=after(compiling_s, phase), samples=samples, proof=Proof(logits_finite=finite))

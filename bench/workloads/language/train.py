@@ -14,12 +14,10 @@ from bench.backend.steps.training import Batch, TrainingStep, loss_of
 from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.proof import CountedTuning, Proof
-from bench.sampling.progress import sampling
-from bench.sampling.timing_loop import sample
 from bench.workloads.article.engine import engine
 from bench.workloads.language.run import LanguageRun
-from bench.workloads.language.steps import Timed, after, compiling
 from bench.workloads.step_run import StepRun
+from bench.workloads.timed import Timed, after, sampled
 
 Loss = Callable[[Any, Any], torch.Tensor]
 """Of a model, or of what wraps it, on a batch."""
@@ -111,20 +109,8 @@ def train_on(
         def step() -> None:
             losses.append(one_step())
 
-        asked, clock = run.preset, run.device.clock()
-        compiling_s = compiling(step, clock, run)
-        with sampling(name, max_samples=run.steps, max_time_s=run.max_time_s, shown=accelerator.is_main_process) as on_sample:
-            samples = sample(
-                step,
-                clock=clock,
-                warmup_max=math.ceil(asked.warmup_max[run.device.kind] / 2),
-                min_samples=min(asked.min_samples, run.steps),
-                max_samples=run.steps,
-                max_time_s=run.max_time_s,
-                target_fraction=asked.target_fraction,
-                on_sample=on_sample,
-                steady=watch(name),
-            )
+        warmup_max = math.ceil(run.preset.warmup_max[run.device.kind] / 2)
+        compiling_s, samples = sampled(step, run, name, watch, warmup_max=warmup_max, shown=accelerator.is_main_process)
         grad_norm = gradient_norm(model)
         changed = parameters.changed(reached=reached)
         means = accelerator.reduce(torch.stack(losses).float(), reduction="mean").tolist() if losses else []

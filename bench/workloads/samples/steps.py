@@ -11,11 +11,9 @@ from torch import nn
 from bench.backend.outputs import tensors_in
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.proof import Proof
-from bench.sampling.progress import sampling
-from bench.sampling.timing_loop import sample
-from bench.workloads.language.steps import Timed, after, compiling
 from bench.workloads.language.train import train_on
 from bench.workloads.samples.run import SampleRun
+from bench.workloads.timed import Timed, after, sampled
 
 Given = Mapping[str, torch.Tensor]
 
@@ -36,20 +34,7 @@ def forward(model: nn.Module, given: Given, run: SampleRun, watch: Watch = unwat
         with torch.inference_mode():
             last["made"] = run.network.forward(network, given)
 
-    asked, clock = run.preset, run.device.clock()
-    compiling_s = compiling(step, clock, run)
-    with sampling("forward", max_samples=run.steps, max_time_s=run.max_time_s) as on_sample:
-        samples = sample(
-            step,
-            clock=clock,
-            warmup_max=asked.warmup_max[run.device.kind],
-            min_samples=min(asked.min_samples, run.steps),
-            max_samples=run.steps,
-            max_time_s=run.max_time_s,
-            target_fraction=asked.target_fraction,
-            on_sample=on_sample,
-            steady=watch("forward"),
-        )
+    compiling_s, samples = sampled(step, run, "forward", watch)
     finite = all(bool(torch.isfinite(tensor).all()) for tensor in _floats(last["made"])) if last else None
     phase = samples.to_phase("forward", items_per_sample=items, item=item)
     return Timed(phase=after(compiling_s, phase), samples=samples, proof=Proof(logits_finite=finite))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from estimators.validation.serving_case import ServingCase
 from estimators.validation.serving_score import ScoredFigure
 from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
+from reports.views.left_out import left_out_table
 
 QUANTITIES = {
     "tpot_s": "TPOT under load",
@@ -42,7 +42,11 @@ def serving_tables(figures: Sequence[ScoredFigure]) -> list[Table]:
         _table(figures, "By format", "format", "serving_formats", lambda name, case: f"{case.deployment.weights}: {_short(name)}"),
         _table(figures, "By device", "device", "serving_devices", lambda name, case: f"{case.deployment.hardware.id}: {_short(name)}"),
     ]
-    return [_by_quantity(figures), *grouped, _left_out(figures)]
+    return [
+        _by_quantity(figures),
+        *grouped,
+        left_out_table((_kind(figure.skipped) for figure in figures), "figures of serving are not scored", key="serving_left_out"),
+    ]
 
 
 def _short(name: str) -> str:
@@ -128,16 +132,6 @@ _SCORE = [
     Column(key="blind_median_error", header="source left out", format=format_fraction, align="right"),
     Column(key="coverage", header="interval held", format=format_fraction, align="right"),
 ]
-
-
-def _left_out(figures: Sequence[ScoredFigure]) -> Table:
-    reasons = Counter(_kind(figure.skipped) for figure in figures if figure.skipped)
-    return Table(
-        title=f"{format_int(sum(reasons.values()))} figures of serving are not scored",
-        columns=[Column(key="reason", header="because"), Column(key="rows", header="rows", format=format_int, align="right")],
-        rows=[{"reason": reason, "rows": number} for reason, number in reasons.most_common()],
-        key="serving_left_out",
-    )
 
 
 def _kind(reason: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -228,17 +227,6 @@ def constants_table(body: Mapping[str, Any]) -> Table:
 
 def _figure(value: float) -> str:
     return f"{value:.3g}"
-
-
-def left_out_table(rows: Sequence[Scored]) -> Table:
-    """Why rows have no prediction, and how many: none is dropped silently."""
-    reasons = Counter(row.skipped_reason for row in rows if row.skipped_reason)
-    return Table(
-        title=f"{format_int(sum(reasons.values()))} rows are not predicted",
-        columns=[Column(key="reason", header="because"), Column(key="rows", header="rows", format=format_int, align="right")],
-        rows=[{"reason": reason, "rows": number} for reason, number in reasons.most_common()],
-        key="left_out",
-    )
 
 
 def assumed_table(rows: Sequence[Scored]) -> Table:

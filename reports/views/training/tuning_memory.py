@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from estimators.units import format_fraction, format_int, format_signed_fraction
 from estimators.validation.tuning_memory import ScoredMemory, score_memory, source_of
 from reports.table import Column, Table, Value
+from reports.views.left_out import left_out_table
 
 _SCORE = [
     Column(key="rows", header="rows", format=format_int, align="right"),
@@ -22,7 +23,13 @@ _SCORE = [
 
 def memory_tables(rows: Sequence[ScoredMemory]) -> list[Table]:
     """Allocated memory by method and source, other meters, verdicts, and why rows are left out."""
-    return [_by_source(rows), _by_method(rows), _by_meter(rows), _verdicts(rows), _left_out(rows)]
+    return [
+        _by_source(rows),
+        _by_method(rows),
+        _by_meter(rows),
+        _verdicts(rows),
+        left_out_table((row.skipped for row in rows), "rows of fine-tunings have no memory that is predicted", key="fit_left_out"),
+    ]
 
 
 def _line(name: str, rows: Sequence[ScoredMemory], among: Sequence[ScoredMemory]) -> dict[str, Value]:
@@ -120,14 +127,4 @@ def _verdicts(rows: Sequence[ScoredMemory]) -> Table:
         rows=lines,
         facts={"fit_verdicts": {"rows": len(judged), "right": right, "oom_called_fits": lines[1]["FITS"]}},
         key="fit_verdicts",
-    )
-
-
-def _left_out(rows: Sequence[ScoredMemory]) -> Table:
-    reasons = Counter(row.skipped for row in rows if row.skipped)
-    return Table(
-        title=f"{format_int(sum(reasons.values()))} rows of fine-tunings have no memory that is predicted",
-        columns=[Column(key="reason", header="because"), Column(key="rows", header="rows", format=format_int, align="right")],
-        rows=[{"reason": reason, "rows": number} for reason, number in reasons.most_common()],
-        key="fit_left_out",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from estimators.tuning.interval import track_record
@@ -12,6 +11,7 @@ from estimators.validation.tuning_record import median_of_sources
 from estimators.validation.tuning_score import TunedRun, score_by, tuned_runs
 from estimators.validation.tuning_time import ScoredStep
 from reports.table import Column, Table, Value
+from reports.views.left_out import left_out_table
 
 
 def tuning_tables(steps: Sequence[ScoredStep], rows: Sequence[Scored] = ()) -> list[Table]:
@@ -21,7 +21,11 @@ def tuning_tables(steps: Sequence[ScoredStep], rows: Sequence[Scored] = ()) -> l
         rows: of tables of trainings, among which are fine-tunings.
     """
     runs = tuned_runs(steps, rows)
-    return [_by_source(runs), _by_kind(runs), _left_out(steps)]
+    return [
+        _by_source(runs),
+        _by_kind(runs),
+        left_out_table((row.skipped for row in steps), "rows of fine-tunings have no step that is predicted", key="tuning_left_out"),
+    ]
 
 
 def _by_source(runs: Sequence[TunedRun]) -> Table:
@@ -47,16 +51,6 @@ def _by_kind(runs: Sequence[TunedRun]) -> Table:
         columns=[Column(key="group", header="method"), *_SCORE],
         rows=_rows(score_by(runs, lambda run: run.kind)),
         key="tuning_methods",
-    )
-
-
-def _left_out(rows: Sequence[ScoredStep]) -> Table:
-    reasons = Counter(row.skipped for row in rows if row.skipped)
-    return Table(
-        title=f"{format_int(sum(reasons.values()))} rows of fine-tunings have no step that is predicted",
-        columns=[Column(key="reason", header="because"), Column(key="rows", header="rows", format=format_int, align="right")],
-        rows=[{"reason": reason, "rows": number} for reason, number in reasons.most_common()],
-        key="tuning_left_out",
     )
 
 
