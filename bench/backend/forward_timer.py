@@ -1,4 +1,4 @@
-"""Points in time inside the user's loop: host time, or on CUDA device events, so that nothing waits inside."""
+"""How long each forward pass of a loop took: by the host's clock, or on CUDA by events of the device, so that nothing waits inside."""
 
 from __future__ import annotations
 

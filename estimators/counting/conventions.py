@@ -68,6 +68,23 @@ def step_flop(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
     return {"full": forward, "causal": forward - unseen, "hardware": forward + recomputed}
 
 
+def op_flop(op: Op, workload: Workload, convention: str) -> int:
+    """FLOP of all copies of one operation in the step: forward, and backward where the step trains.
+
+    Summed over a table it is that convention's of `step_flop`.
+
+    Args:
+        convention: full, causal or hardware.
+    """
+    training = workload.phase == "train"
+    flop = op.flop + (op.backward_flop if training else 0)
+    if convention == "causal":
+        flop -= op.unseen_flop + (op.backward_unseen_flop if training else 0)
+    if convention == "hardware" and training and workload.recompute == "full" and op.recomputed:
+        flop += op.flop
+    return op.count * flop
+
+
 def usual_convention(ops: Sequence[Op]) -> str:
     """What a share of peak counts where nobody asked for another convention.
 

@@ -21,6 +21,9 @@ MEANT_FOR = {
 }
 """Attributes of a request to the tasks that heed them; what is not named here has a meaning for all."""
 
+CALLED = {"num_requests": "--requests", "request_rate": "--rate", "max_time_s": "--max-time"}
+"""Attributes of a request whose options have other names."""
+
 OF_THE_ARTICLE = ("epochs", "hidden_layers", "neurons", "days", "train_days", "data")
 
 
@@ -32,10 +35,10 @@ def refuse_meaningless(request: Request) -> None:
     """
     for name in OF_THE_ARTICLE:
         if getattr(request, name) is not None:
-            raise BadValueError(f"{_flag(name)} is for the article's models and has no meaning for {request.model}; leave it out")
+            raise BadValueError(f"{flag(name)} is for the article's models and has no meaning for {request.model}; leave it out")
     for name, tasks in MEANT_FOR.items():
         if getattr(request, name) is not None and request.task not in tasks:
-            raise BadValueError(f"{_flag(name)} has no meaning for --task {request.task}; leave it out, or use --task {' or '.join(tasks)}")
+            raise BadValueError(f"{flag(name)} has no meaning for --task {request.task}; leave it out, or use --task {' or '.join(tasks)}")
     if request.recompute != "none" and request.task != "train":
         raise BadValueError(f"--recompute has no meaning for --task {request.task}, which keeps no activations; leave it out")
     if request.weights is not None and request.layers is not None:
@@ -50,5 +53,6 @@ def refuse_meaningless(request: Request) -> None:
         raise BadValueError("--prompt is empty; give a text, or leave it out for the article's own")
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def flag(name: str) -> str:
+    """The option of `run` that sets an attribute of a request."""
+    return CALLED.get(name, f"--{name.replace('_', '-')}")

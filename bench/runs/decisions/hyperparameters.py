@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.records.request import Request
+from bench.runs.decisions.flags import flag
 from bench.workloads.article.tables import NUM_MAIL_FEATURES
 from estimators.errors import BadValueError
 
@@ -118,7 +119,7 @@ def configure(request: Request) -> dict[str, Any]:
 
 
 def _flags(names: Any) -> str:
-    return " and ".join(f"--{name.replace('_', '-')}" for name in names)
+    return " and ".join(map(flag, names))
 
 
 def _check_range(flag: str, value: int | None, maximum: int) -> None:
@@ -129,7 +130,7 @@ def _check_range(flag: str, value: int | None, maximum: int) -> None:
 def _check_names(request: Request, given: dict[str, int]) -> None:
     """Refuse a flag that would make the model something else than its name says."""
     widths = request.config["widths"]
-    deep = "use the deep network instead: --model mlp " + " ".join(f"--{k.replace('_', '-')} {v}" for k, v in given.items())
+    deep = "use the deep network instead: --model mlp " + " ".join(f"{flag(k)} {v}" for k, v in given.items())
     if len(widths) == 2:
         raise BadValueError(f"{_flags(given)} cannot change {request.model}, a linear regression over {widths[0]} days; {deep}")
     if "days" in given and subject(request) != "views":

@@ -12,7 +12,7 @@ from bench.records.asked import Asked, Preset
 from bench.records.request import Request
 from bench.records.run_estimate import workload_of
 from bench.runs.decisions import dtypes
-from bench.runs.decisions.flags import refuse_meaningless
+from bench.runs.decisions.flags import flag, refuse_meaningless
 from bench.workloads.language.loading import RANDOM_WEIGHTS
 from bench.workloads.samples.run import SampleRun
 from estimators.architectures.decoder import Decoder
@@ -153,7 +153,7 @@ def _refuse(request: Request) -> None:
     given = [name for name in UNUSED if getattr(request, name) not in (None, False)]
     given += ["recompute"] if request.recompute != "none" else []
     if given:
-        raise BadValueError(f"--{given[0].replace('_', '-')} has no meaning for a step of {request.model} on made-up samples; leave it out")
+        raise BadValueError(f"{flag(given[0])} has no meaning for a step of {request.model} on made-up samples; leave it out")
 
 
 def _sequence(request: Request, model: Model) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.backend.device import Device
 from bench.backend.tuned_model import demand_packages
 from bench.records.request import Request
+from bench.runs.decisions.flags import flag
 from bench.runs.decisions.sizes import Sizes
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
@@ -33,7 +34,7 @@ def tuning_job(request: Request, model: Decoder, device: Device, decided: Sizes)
     """
     if request.method is None:
         if stray := [name for name in OF_METHOD if getattr(request, name) is not None]:
-            raise BadValueError(f"--{stray[0].replace('_', '-')} is of a fine-tuning; add --method {' or '.join(METHODS)}")
+            raise BadValueError(f"{flag(stray[0])} is of a fine-tuning; add --method {' or '.join(METHODS)}")
         return None
     _refuse(request)
     chosen, trained = recipe(FRAMEWORK), request.method
@@ -72,4 +73,4 @@ def _refuse(request: Request) -> None:
     if request.method == "full":
         for name in ("lora_rank", "lora_targets", "lora_dropout", "base_format"):
             if getattr(request, name) is not None:
-                raise BadValueError(f"--{name.replace('_', '-')} is of adapters; with --method full leave it out")
+                raise BadValueError(f"{flag(name)} is of adapters; with --method full leave it out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from estimators.counting.conventions import CONVENTIONS
+from estimators.counting.conventions import CONVENTIONS, op_flop
 from estimators.counting.estimate import count_active_params
 from estimators.counting.phases import PhasesAnswer
 from estimators.frozen import replace
@@ -18,23 +18,6 @@ BYTES_NOTE = (
     "weights: read once per pass, however large the batch. cache: keys and values read or written. "
     "unfused: inputs and outputs of the operation if nothing is fused."
 )
-
-
-def op_flop(op: Op, workload: Workload, convention: str) -> int:
-    """FLOP of all copies of one operation in the step: forward, and backward where the step trains.
-
-    Summed over a table it is estimators.counting.conventions.step_flop.
-
-    Args:
-        convention: full, causal or hardware.
-    """
-    training = workload.phase == "train"
-    flop = op.flop + (op.backward_flop if training else 0)
-    if convention == "causal":
-        flop -= op.unseen_flop + (op.backward_unseen_flop if training else 0)
-    if convention == "hardware" and training and workload.recompute == "full" and op.recomputed:
-        flop += op.flop
-    return op.count * flop
 
 
 def _shape(op: Op) -> str | None:

@@ -14,12 +14,11 @@ from bench.cli.main import main
 from bench.records.request import ALL_TASKS
 from bench.runs.suites import SUITES
 from estimators.architectures.from_config import model_from_config
-from estimators.counting.conventions import CONVENTIONS, step_flop
+from estimators.counting.conventions import CONVENTIONS, op_flop, step_flop
 from estimators.facts.registry import hardware_ids, model_entry, model_ids
 from estimators.spec import PHASES, Workload
 from estimators.training.at_utilization import COUNTED_AS
 from reports.render import RENDERERS
-from reports.views.counting.ops import op_flop
 from tests.support.published_digits import half_a_unit_or_a_cut_digit
 
 

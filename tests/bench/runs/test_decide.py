@@ -12,10 +12,12 @@ import pytest
 
 from bench.backend.faster_dtype import FasterDtype
 from bench.calibration import step_operators
+from bench.cli.verbs import verb_parser
 from bench.records.request import LANGUAGE, Request
 from bench.runs import decide as deciding
 from bench.runs.decide import decide, usual_runs
 from bench.runs.decisions import dtypes, hyperparameters
+from bench.runs.decisions.flags import flag
 from bench.runs.measure import measure
 from bench.workloads.article import mails, text, views
 from bench.workloads.article.run import ArticleRun
@@ -180,3 +182,10 @@ def test_a_model_that_is_no_decoder_has_a_forward_pass_and_a_training_step() -> 
     device = decide(article("linreg-1d")).device
     runs = usual_runs(*named("bert-base-uncased"), device)
     assert [(run.task, run.dtype) for run in runs] == [("forward", "fp32"), ("train", "fp32")]
+
+
+def test_an_attribute_of_a_request_is_called_as_its_option_is() -> None:
+    of_repeats = {"repeat", "num_repeats", "repeat_group"}
+    called = {field.name: flag(field.name) for field in dataclasses.fields(Request) if field.name not in of_repeats}
+    assert set(called.values()) <= set(verb_parser("run").actions_by_option)
+    assert (called["num_requests"], called["request_rate"]) == ("--requests", "--rate")

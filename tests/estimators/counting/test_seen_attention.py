@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from estimators.architectures.from_config import model_from_config
-from estimators.counting.conventions import model_and_hardware_flop, step_flop, unskippable_flop, usual_convention
+from estimators.counting.conventions import model_and_hardware_flop, op_flop, step_flop, unskippable_flop, usual_convention
 from estimators.counting.flop_by_tool import ATTENTION, count
 from estimators.facts.registry import hardware, model_entry
 from estimators.facts.tool_conventions import tool
 from estimators.spec import Model, Workload
 from estimators.training.sequence_cost import sequence_cost_of
-from reports.views.counting.ops import op_flop
 
 LAYERS = {
     # model: layers that see all their past, layers with a window, the window, heads times their width; from each config.json
