@@ -19,12 +19,12 @@ _NOTHING = object()
 
 
 class Default:
-    """What a field is where no value is given, and whether it counts in the hash."""
+    """What a field is where no value is given: a value, what one is made by, or neither; and whether it counts in the hash."""
 
-    __slots__ = ("hashed", "make")
+    __slots__ = ("hashed", "make", "value")
 
-    def __init__(self, make: Callable[[], Any] | None, hashed: bool) -> None:
-        self.make, self.hashed = make, hashed
+    def __init__(self, value: Any, make: Callable[[], Any] | None, hashed: bool) -> None:
+        self.value, self.make, self.hashed = value, make, hashed
 
 
 def field(*, default: Any = _NOTHING, default_factory: Callable[[], Any] | None = None, hash: bool = True) -> Any:
@@ -36,7 +36,7 @@ def field(*, default: Any = _NOTHING, default_factory: Callable[[], Any] | None 
     >>> Box().parts
     {}
     """
-    return Default(default_factory if default is _NOTHING else lambda: default, hash)
+    return Default(default, default_factory, hash)
 
 
 class _DataclassFields:
@@ -53,26 +53,28 @@ class _DataclassFields:
 
 class _Frozen:
     """The methods that every frozen class shares. `_fields` names its fields and those of what it extends, `_defaults` maps a field to
-    its Default, `_hashed` names those in the hash."""
+    its Default, `_hashed` names those in the hash; `_values` and `_makers` are the defaults by kind, `_put` sets each field."""
 
     __slots__: tuple[str, ...] = ()
     _fields: tuple[str, ...] = ()
     _defaults: Mapping[str, Default] = MappingProxyType({})
     _hashed: tuple[str, ...] = ()
+    _values: Mapping[str, Any] = MappingProxyType({})
+    _makers: tuple[tuple[str, Callable[[], Any]], ...] = ()
+    _put: tuple[tuple[str, Callable[[Any, Any], None]], ...] = ()
     __dataclass_fields__ = _DataclassFields()
 
     def __init__(self, **given: Any) -> None:
-        put, defaults, num_used = object.__setattr__, self._defaults, 0
-        for name in self._fields:
-            if name in given:
-                put(self, name, given[name])
-                num_used += 1
-                continue
-            default = defaults.get(name)
-            if default is None or default.make is None:
-                raise TypeError(f"{type(self).__name__}() lacks the keyword argument {name!r}")
-            put(self, name, default.make())
-        if num_used < len(given):
+        values = {**self._values, **given}
+        for name, make in self._makers:
+            if name not in given:
+                values[name] = make()
+        try:
+            for name, put in self._put:
+                put(self, values[name])
+        except KeyError as error:
+            raise TypeError(f"{type(self).__name__}() lacks the keyword argument {error}") from None
+        if len(values) > len(self._put):
             raise TypeError(f"{type(self).__name__}() has no field {', '.join(repr(name) for name in given if name not in self._fields)}")
         self.__post_init__()
 
@@ -130,10 +132,14 @@ def frozen(cls: type[T]) -> type[T]:
         "_fields": fields,
         "_defaults": defaults,
         "_hashed": tuple(name for name in fields if name not in defaults or defaults[name].hashed),
+        "_values": {name: default.value for name, default in defaults.items() if default.value is not _NOTHING},
+        "_makers": tuple((name, default.make) for name, default in defaults.items() if default.make is not None),
         "__match_args__": (),
     }
-    slotted: type[T] = type(cls.__name__, bases if extended is not _Frozen else (*bases, _Frozen), body)
-    return slotted
+    slotted: Any = type(cls.__name__, bases if extended is not _Frozen else (*bases, _Frozen), body)
+    slotted._put = tuple((name, getattr(slotted, name).__set__) for name in fields)
+    found: type[T] = slotted
+    return found
 
 
 def as_dict(instance: Any) -> dict[str, Any]:

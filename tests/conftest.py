@@ -80,11 +80,12 @@ def cache_of_these_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(autouse=True)
-def no_search_is_remembered(cache_of_these_tests_alone: Path) -> Iterator[None]:
-    """What another test searched, perhaps with prices of its own, is no answer to this one."""
+def nothing_is_remembered(cache_of_these_tests_alone: Path) -> Iterator[None]:
+    """What another test priced, perhaps by prices of its own, is no answer to this one."""
     yield
-    if (searches := cache_of_these_tests_alone / "searches").exists():
-        shutil.rmtree(searches)
+    for kind in ("searches", "fixes"):
+        if (kept := cache_of_these_tests_alone / kind).exists():
+            shutil.rmtree(kept)
 
 
 @pytest.fixture

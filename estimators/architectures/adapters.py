@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -220,6 +221,7 @@ def _expert_rows(target: str, experts: frozenset[str], names: Mapping[str, str])
     return reached & frozenset(words.get(target, {target}))
 
 
+@functools.lru_cache(maxsize=64)
 def trained(model: Model, method: TrainingMethod) -> Model:
     """A model as a method trains it: the model itself where that is all of it.
 

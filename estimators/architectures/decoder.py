@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import ClassVar
 
 from estimators.architectures.attention import Attention
@@ -127,8 +128,7 @@ class Decoder(Model):
     def ops(self, workload: Workload) -> tuple[Op, ...]:
         """The op table of one step. Raises BadValueError for samples that are no text."""
         self.demand_sample(workload)
-        table = [*self.embedding_ops(workload), *(op for i in range(len(self.blocks)) for op in self._block_ops(workload, i))]
-        return self._held(workload, [*table, *self.head_ops(workload)])
+        return op_table(self, workload)
 
     def layer_ops(self, workload: Workload) -> tuple[tuple[Op, ...], ...]:
         """The rows of each block, in their order."""
@@ -187,3 +187,10 @@ class Decoder(Model):
     def _norm(self, w: Workload, part: str, look: Norm) -> Op:
         gain, bias = look.gain, look.bias
         return edge_norm(w, part, width=self.width, gain=gain, bias=bias)
+
+
+@functools.lru_cache(maxsize=32)
+def op_table(model: Decoder, workload: Workload) -> tuple[Op, ...]:
+    """The rows of one step, made once: one answer counts the same step in many ways."""
+    layers = (op for i in range(len(model.blocks)) for op in model._block_ops(workload, i))
+    return model._held(workload, [*model.embedding_ops(workload), *layers, *model.head_ops(workload)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from estimators import remembered
 from estimators.advice import Advice
 from estimators.errors import RequestError
 from estimators.frozen import frozen, replace
@@ -14,6 +16,8 @@ from estimators.tuning.job import Offload, TuningJob
 from estimators.tuning.step import tuning_step
 from estimators.units import GIBI, format_bytes, format_ratio
 from estimators.weight_formats import PLAIN
+
+KIND = "fixes"
 
 LEAST_BYTES = 2**26
 """A change that wins less is none."""
@@ -62,22 +66,34 @@ class Fix:
 
 
 def fixes(job: TuningJob, hardware: Hardware) -> tuple[Fix, ...]:
-    """What wins memory by itself, in `order`."""
+    """What wins memory by itself, in `order`. What was priced before is remembered."""
+    changes = {words: (changed, keeps) for words, changed, keeps in _changes(job, _low_dtype(job, hardware))}
+    question = f"{job!r} {hardware!r}"
+    priced = remembered.recall(KIND, question)
+    if priced is None:
+        priced = _priced(job, hardware, {words: changed for words, (changed, _) in changes.items()})
+        remembered.remember(KIND, question, priced)
+    found = []
+    for words, won, slower, verdict in priced:
+        changed, keeps = changes[words]
+        more = changed.num_gpus > job.num_gpus
+        found.append(Fix(words=words, job=changed, won_bytes=won, slower=slower, verdict=verdict, keeps_result=keeps, needs_devices=more))
+    return tuple(sorted(found, key=lambda each: each.order))
+
+
+def _priced(job: TuningJob, hardware: Hardware, changes: Mapping[str, TuningJob]) -> list[list[Any]]:
+    """Of each change that wins memory, as json has it: its words, the bytes, by how much it is slower, the verdict."""
     before = fit(job, hardware)
     pace = _seconds_per_sample(job, hardware)
-    found = []
-    for words, changed, keeps in _changes(job, _low_dtype(job, hardware)):
+    found: list[list[Any]] = []
+    for words, changed in changes.items():
         after = fit(changed, hardware)
         won = before.allocated_bytes - after.allocated_bytes
         if won < LEAST_BYTES:
             continue
         new_pace = _seconds_per_sample(changed, hardware)
-        slower = new_pace / pace if pace and new_pace else None
-        more = changed.num_gpus > job.num_gpus
-        found.append(
-            Fix(words=words, job=changed, won_bytes=won, slower=slower, verdict=after.verdict, keeps_result=keeps, needs_devices=more)
-        )
-    return tuple(sorted(found, key=lambda each: each.order))
+        found.append([words, won, new_pace / pace if pace and new_pace else None, after.verdict])
+    return found
 
 
 MOST_CHANGES = 8

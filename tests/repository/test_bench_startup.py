@@ -40,6 +40,7 @@ SECOND = {
     "plan": "plan gemma-4-31b --hardware h100 --gpus 64",
     "plan of many layouts": "plan deepseek-v4-pro --hardware h100 --gpus 1024",
     "fit": "fit lfm2-8b-a1b --hardware h100",
+    "fit of what is too large": "fit deepseek-v4-flash --hardware h100",
     "serve": "serve gemma-4-31b --hardware h100",
     "check-claim": "check-claim llama-4-scout --tokens 1T --hardware h100 --gpus 256 --days 30",
 }
@@ -110,7 +111,8 @@ def test_import_sixnd_costs_at_most_two_pythons_that_import_json(benchmark: Any,
 def processor_s(words: list[str], env: dict[str, str]) -> float:
     """Processor time of one Python process, its own and the system's for it."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, check=True)
+    answered = subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, check=False)
+    assert answered.returncode in (0, 1)  # a fine-tuning that does not fit is an answer, too
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

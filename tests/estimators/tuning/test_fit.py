@@ -210,6 +210,19 @@ def test_a_way_to_fit_fits() -> None:
     assert fit(way[-1].job, hardware(CARD_24)).verdict == "FITS"
 
 
+def test_fixes_asked_again_are_remembered_and_those_of_another_job_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, card = job(optimizer="adamw_torch"), hardware(A100)
+    first = fixes(one, card), way_to_fit(job(micro_batch=4, loss="plain-kept"), hardware(CARD_24))
+    with monkeypatch.context() as patch:
+        patch.setattr("estimators.tuning.fixes.fit", None)  # prices nothing
+        assert (fixes(one, card), way_to_fit(job(micro_batch=4, loss="plain-kept"), hardware(CARD_24))) == first
+        for other in (replace(one, seq_len=1024), replace(one, method=replace(one.method, rank=8)), replace(one, optimizer="adafactor")):
+            with pytest.raises(TypeError, match="not callable"):
+                fixes(other, card)
+        with pytest.raises(TypeError, match="not callable"):
+            fixes(one, replace(card, memory_bytes=card.memory_bytes - 1))
+
+
 def test_a_job_that_fits_nowhere_has_no_way() -> None:
     assert way_to_fit(job("llama-3.1-405b", method=FULL), hardware("rtx-3060-12gb")) == ()
 
