@@ -81,13 +81,13 @@ def count(tool: ToolConvention, model: Model, seq_len: int, recompute: Recompute
     else:
         parts = _by_products(tool, ops)
         parts[PREDICTION] = _prediction_flop(tool, decoder, workload)
-    attention = [op for op in ops if op.kind == "attention"]
+    attention = [op for op in ops if op.kind == "attention" and op.flop]  # layers that attend to images do nothing where there is none
     parts[ATTENTION] = sum(_attention_flop(tool, op, seq_len, decoder.width) for op in attention)
     seen = sum(_attention_flop(replace(tool, attention="seen"), op, seq_len, decoder.width) for op in attention)
     if "one-hot embedding" in tool.extras:
         parts[ONE_HOT] = PASSES * 2 * seq_len * sum(op.count * op.params for op in _tables(ops))
     if "softmax" in tool.extras:
-        scores = sum(op.count * op.flop // (2 * _head_width(op)) for op in ops if op.role == "scores")
+        scores = sum(op.count * op.flop // (2 * _head_width(op)) for op in attention if op.role == "scores")
         parts[SOFTMAX] = PASSES * 3 * scores
     if "head at three quarters" in tool.extras:
         parts[HEAD] = parts[HEAD] * 3 // 4

@@ -170,6 +170,14 @@ def test_an_impossible_claim_has_one_sentence_in_both_verbs(checked: Any, capsys
     assert capsys.readouterr().err == f"error: {sentence}\n"
 
 
+def test_layers_that_attend_to_images_do_nothing_in_a_claim_of_text(checked: Any) -> None:
+    """Llama 3.2 11B Vision is Llama 3.1 8B, and 8 layers that attend to images beside its 32: a text is multiplied by the 32 alone."""
+    words = ("--tokens", "1T", "--hardware", "h100-sxm5-80gb", "--gpus", "256", "--days", "20", "--seq-len", "4096")
+    both = [checked("--model", name, *words) for name in ("llama-3.2-11b-vision", "llama-3.1-8b")]
+    seen, text = (body["implied_utilization_fraction_by_convention"] for body in both)
+    assert {name: seen[name] for name in ("full", "causal")} == {name: text[name] for name in ("full", "causal")}
+
+
 def test_a_model_of_samples_is_compared_by_its_products(capsys: pytest.CaptureFixture[str]) -> None:
     """6·N·D takes a convolution's weights to be used once an image: 0.6 % of what it multiplies."""
     words = "estimate --model resnet-50 --tokens 1B --hardware a100-sxm4-80gb --gpus 8 --days 1 --format json"
