@@ -1,4 +1,4 @@
-"""Denoisers whose layers attend to the patches of a latent, then to a text, steered by one set of scales for all layers (PixArt, Wan).
+"""Denoisers whose layers attend to the patches of a latent, then to a text, with one set of scales for all (PixArt, Wan, LTX-Video).
 
 Wan's from image to video attend to vectors of that image as well, with keys and values of their own and the queries of the text's.
 """

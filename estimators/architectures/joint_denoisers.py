@@ -1,4 +1,4 @@
-"""Denoisers in whose layers a text and the patches of a latent attend to each other (Stable Diffusion 3, Flux, Qwen-Image)."""
+"""Denoisers in whose layers a text and a latent's patches attend to each other (Stable Diffusion 3, Flux, Qwen-Image, HunyuanVideo)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class JointTransformer(PatchTransformer):
         singles: layers behind the `layers`, whose attention and feed-forward are side by side, and share one matrix behind both.
         duals: of the `layers`, those with a second attention, of the image alone.
         norms_queries: whether queries and keys are normed, head by head.
+        refiners: layers over the text alone before all others, each gated by its mean and the time step.
         norms_text: whether a norm with gain stands before the text's projection.
         text_ends: whether the last of the `layers` only reads the text.
         text_unread: whether the last of the `layers` makes a text that nothing reads.
@@ -45,6 +46,7 @@ class JointTransformer(PatchTransformer):
     clip_tokens: int = 0
     singles: int = 0
     duals: int = 0
+    refiners: int = 0
     norms_queries: bool = False
     norms_text: bool = False
     text_ends: bool = False
@@ -91,11 +93,30 @@ class JointTransformer(PatchTransformer):
                 input_grad=self.norms_text,
             )
         )
+        if self.refiners:
+            table += self._refiners(w, text)
         table += self._double(w, image, text)
         if self.singles:
             table += self._single(w, replace(w, seq_len=image.seq_len + text.seq_len))
         table.append(self._scales(w, "out", 2))
         return (*table, *self.patches_out(image))
+
+    def _refiners(self, w: Workload, text: Workload) -> list[Op]:
+        """Layers of attention and a feed-forward over the text, with gates of their own.
+
+        Source: Kong et al. 2024, HunyuanVideo (arXiv 2412.03603), section 4.2.2, bidirectional token refiner, as diffusers builds it.
+        """
+        d, n, part = self.width, self.refiners, "refiner"
+        return [
+            *two_linear(w, f"{part}.time", (FREQUENCIES, d, d)),
+            *two_linear(w, f"{part}.mean", (self.text_width, d, d)),
+            self._scales(w, part, 2, n, "gates"),
+            norm(text, part, cut="whole", width=d, bias=True, count=2 * n),
+            *attention_over(text, f"{part}.attention", d, self.heads, count=n, bias=True),
+            *self._feed_forward(text, part, n),
+            elementwise(text, part, cut="whole", label="scaling", width=d, count=2 * n),
+            elementwise(text, part, "residual", cut="whole", width=d, reads=2, count=2 * n, saved=False),
+        ]
 
     def _scales(self, w: Workload, part: str, num: int, count: int = 1, label: str = "scales") -> Op:
         """The matrix that makes scales, shifts and gates of the time step's vector."""

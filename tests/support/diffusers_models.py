@@ -80,6 +80,46 @@ Z_IMAGE: Config = {
     "axes_dims": [8, 8, 8],
     "text_tokens": 7,
 }
+LTX: Config = {
+    "_class_name": "LTXVideoTransformer3DModel",
+    "in_channels": 6,
+    "out_channels": 6,
+    "attention_head_dim": 12,
+    "num_attention_heads": 2,
+    "num_layers": 2,
+    "cross_attention_dim": 24,
+    "caption_channels": 20,
+    "text_tokens": 7,
+}
+HUNYUAN: Config = {
+    "_class_name": "HunyuanVideoTransformer3DModel",
+    "in_channels": 4,
+    "out_channels": 4,
+    "attention_head_dim": 8,
+    "num_attention_heads": 3,
+    "num_layers": 2,
+    "num_single_layers": 1,
+    "num_refiner_layers": 1,
+    "text_embed_dim": 20,
+    "pooled_projection_dim": 10,
+    "rope_axes_dim": [2, 2, 4],
+    "text_tokens": 7,
+}
+COGVIDEOX: Config = {
+    "_class_name": "CogVideoXTransformer3DModel",
+    "in_channels": 4,
+    "out_channels": 4,
+    "attention_head_dim": 8,
+    "num_attention_heads": 6,
+    "num_layers": 2,
+    "time_embed_dim": 20,
+    "text_embed_dim": 24,
+    "max_text_seq_length": 7,
+    "sample_height": 8,
+    "sample_width": 12,
+    "sample_frames": 9,
+    "use_rotary_positional_embeddings": True,
+}
 WAN: Config = {
     "_class_name": "WanTransformer3DModel",
     "attention_head_dim": 12,
@@ -178,6 +218,13 @@ SMALL: dict[str, tuple[Config, Image | Clip]] = {
     "qwen-image": (QWEN, Image(height=64, width=96)),
     "qwen-autoencoder": (WAN_AUTOENCODER | {"_class_name": "AutoencoderKLQwenImage"}, Clip(image=Image(height=32, width=48), frames=1)),
     "z-image": (Z_IMAGE, Image(height=64, width=96)),
+    "ltx": (LTX, Clip(image=Image(height=64, width=96), frames=17)),
+    "hunyuan-video": (HUNYUAN, Clip(image=Image(height=64, width=96), frames=9)),
+    "cogvideox": (COGVIDEOX, Clip(image=Image(height=64, width=96), frames=9)),
+    "cogvideox-1.5": (
+        COGVIDEOX | {"patch_size_t": 2, "ofs_embed_dim": 20, "in_channels": 8, "patch_bias": False},
+        Clip(image=Image(height=32, width=48), frames=9),
+    ),
     "wan": (WAN, Clip(image=Image(height=64, width=96), frames=9)),
     "wan-picture": (WAN_PICTURE, Clip(image=Image(height=32, width=48), frames=5)),
     "wan-pictures": (WAN_PICTURE | {"pos_embed_seq_len": 514}, Clip(image=Image(height=32, width=32), frames=9)),
@@ -229,6 +276,10 @@ COUNTED: dict[str, tuple[int, int, int]] = {
     "controlnet-unet": (1709932, 627257344, 1225650176),
     "controlnet-unet-1.5": (1321516, 671625216, 1321041920),
     "z-image": (457220, 26948608, 52750336),
+    "ltx": (31374, 1489536, 2930688),
+    "hunyuan-video": (85104, 10744512, 21288384),
+    "cogvideox": (87208, 22846528, 45435776),
+    "cogvideox-1.5": (91136, 4841664, 9498176),
     "wan-picture": (24286, 13989200, 26952352),
     "wan-pictures": (31482, 18088864, 35151680),
     "wan-2.2-small": (29336, 2022528, 3672192),
@@ -332,6 +383,42 @@ def _z_image(config: Config, image: Image, batch: int) -> dict[str, Any]:
     }
 
 
+def _ltx(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
+    frames, height, width = 1 + (clip.frames - 1) // 8, clip.image.height // 32, clip.image.width // 32
+    return {
+        "hidden_states": torch.zeros(batch, frames * height * width, config["in_channels"]),
+        "encoder_hidden_states": torch.zeros(batch, config["text_tokens"], config["caption_channels"]),
+        "encoder_attention_mask": torch.ones(batch, config["text_tokens"]),
+        "timestep": torch.zeros(batch),
+        "num_frames": frames,
+        "height": height,
+        "width": width,
+    }
+
+
+def _hunyuan(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
+    latent = (1 + (clip.frames - 1) // 4, clip.image.height // 8, clip.image.width // 8)
+    given = {
+        "hidden_states": torch.zeros(batch, config["in_channels"], *latent),
+        "encoder_hidden_states": torch.zeros(batch, config["text_tokens"], config["text_embed_dim"]),
+        "encoder_attention_mask": torch.ones(batch, config["text_tokens"]),
+        "pooled_projections": torch.zeros(batch, config["pooled_projection_dim"]),
+        "timestep": torch.zeros(batch, dtype=torch.long),
+    }
+    return given | ({"guidance": torch.zeros(batch)} if config.get("guidance_embeds", True) else {})
+
+
+def _cogvideox(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
+    together = config.get("patch_size_t") or 1
+    frames = -(-(1 + (clip.frames - 1) // 4) // together) * together
+    given = {
+        "hidden_states": torch.zeros(batch, frames, config["in_channels"], clip.image.height // 8, clip.image.width // 8),
+        "encoder_hidden_states": torch.zeros(batch, config["max_text_seq_length"], config["text_embed_dim"]),
+        "timestep": torch.zeros(batch),
+    }
+    return given | ({"ofs": torch.zeros(batch)} if config.get("ofs_embed_dim") else {})
+
+
 def _wan(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
     by_patch = config["in_channels"] == 48
     side, frames = 16 if by_patch else 8, 1 + (clip.frames - 1) // 4
@@ -384,6 +471,9 @@ INPUTS: dict[str, Callable[[Config, Any, int], dict[str, Any]]] = {
     "PixArtTransformer2DModel": _pixart,
     "QwenImageTransformer2DModel": _qwen,
     "AutoencoderKLQwenImage": _wan_autoencoder,
+    "LTXVideoTransformer3DModel": _ltx,
+    "HunyuanVideoTransformer3DModel": _hunyuan,
+    "CogVideoXTransformer3DModel": _cogvideox,
     "WanTransformer3DModel": _wan,
     "ZImageTransformer2DModel": _z_image,
     "AutoencoderKLWan": _wan_autoencoder,

@@ -20,7 +20,7 @@ from estimators.architectures.builders.diffusion_transformers import (
 )
 from estimators.architectures.builders.encoder_decoders import umt5_encoder
 from estimators.architectures.builders.image_text import clip_image_tower, clip_text_tower
-from estimators.architectures.builders.video_diffusion import qwen_autoencoder, wan, wan_autoencoder
+from estimators.architectures.builders.video_diffusion import cogvideox, hunyuan_video, ltx, qwen_autoencoder, wan, wan_autoencoder
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.latents import USUAL
 from estimators.architectures.unets import ControlNet, UNet
@@ -160,9 +160,12 @@ PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "CLIPTextModel": clip_text,
     "CLIPTextModelWithProjection": clip_text,
     "CLIPVisionModel": clip_image,
+    "CogVideoXTransformer3DModel": cogvideox,
     "ControlNetModel": controlnet,
     "DiTTransformer2DModel": dit,
     "FluxTransformer2DModel": flux,
+    "HunyuanVideoTransformer3DModel": hunyuan_video,
+    "LTXVideoTransformer3DModel": ltx,
     "PixArtTransformer2DModel": pixart,
     "QwenImageTransformer2DModel": qwen_image,
     "SD3Transformer2DModel": stable_diffusion_3,

@@ -1,11 +1,13 @@
-"""Parts of pipelines that make videos, from the config.json that diffusers writes: Wan's denoisers and its autoencoders."""
+"""Parts of pipelines that make videos, from the config.json that diffusers writes: Wan, HunyuanVideo, LTX-Video, CogVideoX."""
 
 from __future__ import annotations
 
-from estimators.architectures.builders.diffusion_transformers import made_channels
+from estimators.architectures.builders.diffusion_transformers import UNGATED, made_channels
 from estimators.architectures.cross_denoisers import CrossTransformer
 from estimators.architectures.denoisers import FREQUENCIES
+from estimators.architectures.expert_denoisers import ExpertTransformer
 from estimators.architectures.fields import Fields
+from estimators.architectures.joint_denoisers import JointTransformer
 from estimators.architectures.latents import USUAL, Compression
 from estimators.architectures.video_autoencoder import VideoAutoencoder
 from estimators.errors import NoOpTableError
@@ -18,6 +20,13 @@ WAN_IMAGE, WAN_FRAMES, WAN_TOKENS = Image(height=480, width=832), 81, 512
 
 QWEN_IMAGE = Image(height=1024, width=1024)
 """default_sample_size times the autoencoder's 8 of diffusers' QwenImagePipeline."""
+
+LTX_VIDEO, LTX_TOKENS, LTX_COMPRESSION = (Image(height=512, width=704), 161), 128, Compression(side=32, frames=8)
+"""A video, the tokens of a text and what a position of a latent stands for: height, width, num_frames and max_sequence_length of diffusers'
+LTXPipeline; spatial_compression_ratio and temporal_compression_ratio of its autoencoder."""
+
+HUNYUAN_VIDEO, HUNYUAN_TOKENS = (Image(height=720, width=1280), 129), 256
+"""A video and the tokens of a text: height, width, num_frames and max_sequence_length of diffusers' HunyuanVideoPipeline."""
 
 WAN_PATCH, WAN_PICTURE = (1, 2, 2), 257
 """Frames, height and width of a patch; vectors of the image that CLIP's ViT-H/14 makes of 224 x 224 pixels."""
@@ -74,6 +83,126 @@ def wan(f: Fields, name: str, source: Source) -> CrossTransformer:
         image_tokens=(positions or WAN_PICTURE) if picture else 0,
         image_positions=positions or 0,
         steps_by_patch=small,
+    )
+
+
+def ltx(f: Fields, name: str, source: Source) -> CrossTransformer:
+    """LTXVideoTransformer3DModel, each position of whose latent is a patch.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: patches of several positions, norms with a gain, or queries that are not normed.
+    """
+    plain = {"patch_size": 1, "patch_size_t": 1, "norm_elementwise_affine": False, "qk_norm": "rms_norm_across_heads"}
+    plain |= {"attention_out_bias": True, "activation_fn": "gelu-approximate"}
+    for key, value in plain.items():
+        if f.config.get(key, value) != value:
+            raise NoOpTableError(str(f.fail(key, f.config[key], str(value).lower())))
+    heads, channels = f.integer("num_attention_heads", default=32), f.integer("in_channels", default=128)
+    width, text = heads * f.integer("attention_head_dim", default=64), f.integer("cross_attention_dim", default=2048)
+    if text != width:
+        raise f.fail("cross_attention_dim", text, f"{width:,}, the width of the heads together, to which captions are projected")
+    image, frames = LTX_VIDEO
+    return CrossTransformer(
+        name=name,
+        source=source,
+        runs="LTXVideoTransformer3DModel",
+        image=image,
+        frames=frames,
+        compression=LTX_COMPRESSION,
+        width=width,
+        layers=f.integer("num_layers", default=28),
+        heads=heads,
+        patch=1,
+        latent_channels=channels,
+        out_channels=made_channels(f, channels, 128),
+        inner=4 * width,
+        text_width=f.integer("caption_channels", default=4096),
+        text_tokens=f.integer("text_tokens", default=LTX_TOKENS),
+        projects_text=True,
+        attention_bias=f.flag("attention_bias", True),
+        frequencies=FREQUENCIES,
+        norms_queries=True,
+    )
+
+
+def hunyuan_video(f: Fields, name: str, source: Source) -> JointTransformer:
+    """HunyuanVideoTransformer3DModel from text to video, and the one that reads an image's latent beside the video's.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: patches of several frames, a first frame that replaces tokens, or another feed-forward or norm.
+    """
+    plain = {"patch_size_t": 1, "qk_norm": "rms_norm", "mlp_ratio": 4.0}
+    for key, value in plain.items():
+        if f.config.get(key, value) != value:
+            raise NoOpTableError(str(f.fail(key, f.config[key], str(value))))
+    if f.config.get("image_condition_type") not in (None, "latent_concat"):
+        raise NoOpTableError(str(f.fail("image_condition_type", f.config["image_condition_type"], "latent_concat, or none")))
+    heads, channels = f.integer("num_attention_heads", default=24), f.integer("in_channels", default=16)
+    guided = f.flag("guidance_embeds", True)
+    image, frames = HUNYUAN_VIDEO
+    return JointTransformer(
+        name=name,
+        source=source,
+        runs="HunyuanVideoTransformer3DModel",
+        image=image,
+        frames=frames,
+        width=heads * f.integer("attention_head_dim", default=128),
+        layers=f.integer("num_layers", default=20),
+        heads=heads,
+        patch=f.integer("patch_size", default=2),
+        latent_channels=channels,
+        out_channels=made_channels(f, channels, 16),
+        text_width=f.integer("text_embed_dim", default=4096),
+        text_tokens=f.integer("text_tokens", default=HUNYUAN_TOKENS),
+        pooled_width=f.integer("pooled_projection_dim", default=768),
+        singles=f.integer("num_single_layers", default=40),
+        refiners=f.integer("num_refiner_layers", default=2),
+        norms_queries=True,
+        distilled=guided,
+        embeds_guidance=guided,
+    )
+
+
+def cogvideox(f: Fields, name: str, source: Source) -> ExpertTransformer:
+    """CogVideoXTransformer3DModel of CogVideoX and 1.5, from text and from an image.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: a feed-forward with a gate.
+    """
+    if (function := f.text("activation_fn", default="gelu-approximate")) not in UNGATED:
+        raise NoOpTableError(str(f.fail("activation_fn", function, f"one of {', '.join(UNGATED)}")))
+    heads, channels = f.integer("num_attention_heads", default=30), f.integer("in_channels", default=16)
+    height, width = (USUAL.side * f.integer(key, default=side) for key, side in (("sample_height", 60), ("sample_width", 90)))
+    together, timed, offset = (
+        f.optional_integer("patch_size_t"),
+        f.integer("time_embed_dim", default=512),
+        f.optional_integer("ofs_embed_dim"),
+    )
+    if offset not in (None, timed):
+        raise f.fail("ofs_embed_dim", offset, f"{timed:,}, the width of the time step's vector, to which it is added")
+    return ExpertTransformer(
+        name=name,
+        source=source,
+        runs="CogVideoXTransformer3DModel",
+        image=Image(height=height, width=width),
+        frames=f.integer("sample_frames", default=49),
+        width=heads * f.integer("attention_head_dim", default=64),
+        layers=f.integer("num_layers", default=30),
+        heads=heads,
+        patch=f.integer("patch_size", default=2),
+        patch_frames=together or 1,
+        latent_channels=channels,
+        out_channels=f.integer("out_channels", default=16),
+        text_width=f.integer("text_embed_dim", default=4096),
+        text_tokens=f.integer("max_text_seq_length", default=226),
+        timed=timed,
+        embeds_offset=offset is not None,
+        attention_bias=f.flag("attention_bias", True),
+        patch_bias=together is not None or f.flag("patch_bias", True),
+        norms_affine=f.flag("norm_elementwise_affine", True),
     )
 
 

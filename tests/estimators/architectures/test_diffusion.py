@@ -265,6 +265,11 @@ def test_wan_on_a_still_is_counted_by_hand() -> None:
     ("name", "changes", "error", "said"),
     [
         ("wan", {"image_dim": 1280}, NoOpTableError, "both this and image_dim, or neither"),
+        ("ltx", {"patch_size": 2}, NoOpTableError, "patch_size"),
+        ("ltx", {"cross_attention_dim": 30}, BadConfigError, "expected 24, the width of the heads"),
+        ("hunyuan-video", {"image_condition_type": "token_replace"}, NoOpTableError, "latent_concat, or none"),
+        ("cogvideox", {"ofs_embed_dim": 7}, BadConfigError, "expected 20, the width of the time step"),
+        ("cogvideox", {"activation_fn": "geglu"}, NoOpTableError, "gelu-approximate"),
         ("wan-picture", {"added_kv_proj_dim": 36}, BadConfigError, "expected 24, the width of the heads"),
         ("wan", {"patch_size": [2, 2, 2]}, NoOpTableError, "patch_size"),
         ("wan", {"patch_size": 2}, NoOpTableError, "patch_size"),
@@ -281,6 +286,20 @@ def test_another_part_of_a_video_pipeline_is_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=said):
         model_from_config({**SMALL[name][0], **changes}, "mine")
+
+
+@pytest.mark.parametrize(
+    ("config", "params"),
+    [
+        ({"_class_name": "HunyuanVideoTransformer3DModel"}, 12_821_012_544),
+        ({"_class_name": "CogVideoXTransformer3DModel", "num_attention_heads": 48, "num_layers": 42}, 5_570_283_072),
+        ({"_class_name": "CogVideoXTransformer3DModel"}, 1_693_783_872),
+        ({"_class_name": "LTXVideoTransformer3DModel"}, 1_923_385_472),
+    ],
+)
+def test_a_denoiser_of_videos_has_the_parameters_of_its_class(config: dict[str, object], params: int) -> None:
+    """diffusers 0.42.1 on meta, of the classes' defaults and of CogVideoX 5B's heads and layers; cards: 13, 5, 2, 2 B (from memory)."""
+    assert count_params(model_from_config(config, "mine").ops(Workload())) == params
 
 
 def test_umt5_reads_the_text_with_a_table_of_biases_in_every_layer() -> None:

@@ -10,7 +10,10 @@ from estimators.counting.estimate import estimate
 from estimators.samples import Clip, Image
 from estimators.spec import Case, Workload
 from tests.support.diffusers_models import (
+    COGVIDEOX,
     FLUX,
+    HUNYUAN,
+    LTX,
     PIXART,
     QWEN,
     SD3,
@@ -121,6 +124,59 @@ def _z_image(draw: random.Random) -> tuple[Config, Image]:
     return config, Image(height=8 * patch * draw.randint(1, 6), width=8 * patch * draw.randint(1, 6))
 
 
+def _ltx(draw: random.Random) -> tuple[Config, Clip]:
+    heads = draw.randint(1, 4)
+    config = LTX | {
+        "num_attention_heads": heads,
+        "cross_attention_dim": 12 * heads,
+        "num_layers": draw.randint(1, 3),
+        "in_channels": draw.randint(1, 16),
+        "out_channels": draw.choice((None, draw.randint(1, 16))),
+        "caption_channels": draw.randint(3, 40),
+        "attention_bias": draw.random() < 0.5,
+        "text_tokens": draw.randint(1, 30),
+    }
+    return config, Clip(image=Image(height=32 * draw.randint(1, 4), width=32 * draw.randint(1, 4)), frames=1 + 8 * draw.randint(0, 4))
+
+
+def _hunyuan_video(draw: random.Random) -> tuple[Config, Clip]:
+    patch = draw.choice((1, 2))
+    config = HUNYUAN | {
+        "patch_size": patch,
+        "num_attention_heads": draw.randint(1, 4),
+        "num_layers": draw.randint(1, 3),
+        "num_single_layers": draw.randint(1, 3),
+        "num_refiner_layers": draw.randint(1, 3),
+        "in_channels": draw.randint(1, 16),
+        "out_channels": draw.randint(1, 16),
+        "text_embed_dim": draw.randint(3, 40),
+        "pooled_projection_dim": draw.randint(3, 40),
+        "guidance_embeds": draw.random() < 0.5,
+        "text_tokens": draw.randint(1, 30),
+    }
+    sides = {key: 8 * patch * draw.randint(1, 4) for key in ("height", "width")}
+    return config, Clip(image=Image(**sides), frames=1 + 4 * draw.randint(0, 4))
+
+
+def _cogvideox(draw: random.Random) -> tuple[Config, Clip]:
+    timed, together = draw.randint(3, 40), draw.choice((None, 1, 2, 3))
+    config = COGVIDEOX | {
+        "num_attention_heads": draw.randint(1, 6),
+        "num_layers": draw.randint(1, 3),
+        "in_channels": draw.randint(1, 16),
+        "out_channels": draw.randint(1, 16),
+        "time_embed_dim": timed,
+        "ofs_embed_dim": draw.choice((None, timed)),
+        "text_embed_dim": draw.randint(3, 40),
+        "max_text_seq_length": draw.randint(1, 30),
+        "patch_size_t": together,
+        "patch_bias": draw.random() < 0.5,
+        "attention_bias": draw.random() < 0.5,
+        "norm_elementwise_affine": draw.random() < 0.5,
+    }
+    return config, Clip(image=Image(height=16 * draw.randint(1, 4), width=16 * draw.randint(1, 4)), frames=1 + 4 * draw.randint(0, 5))
+
+
 def _pixart(draw: random.Random) -> tuple[Config, Image]:
     heads, patch, projects = draw.randint(1, 5), draw.choice((1, 2, 4)), draw.random() < 0.7
     config = PIXART | {
@@ -202,6 +258,9 @@ DRAWN = {
     "sd3": _sd3,
     "qwen-image": _qwen,
     "z-image": _z_image,
+    "ltx": _ltx,
+    "hunyuan-video": _hunyuan_video,
+    "cogvideox": _cogvideox,
     "pixart": _pixart,
     "wan": _wan,
     "wan-picture": _wan_picture,
