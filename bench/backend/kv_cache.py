@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 from torch import nn
@@ -21,7 +22,16 @@ def new_cache(model: nn.Module, *, static_len: int | None = None) -> Any:
     """
     from transformers import DynamicCache, StaticCache
 
-    return DynamicCache(config=model.config) if static_len is None else StaticCache(config=model.config, max_cache_len=static_len)
+    if static_len is not None:
+        return StaticCache(config=model.config, max_cache_len=static_len)
+    beside = vars(sys.modules[type(model).__module__]).values()
+    own = next((each for each in beside if _is_own(each, DynamicCache, type(model).__module__)), None)
+    return DynamicCache(config=model.config) if own is None else own()
+
+
+def _is_own(named: Any, base: type, module: str) -> bool:
+    """Whether a name of a model's module is a kind of cache that stands there, as MiniMax's does, which takes no other."""
+    return isinstance(named, type) and issubclass(named, base) and named.__module__ == module
 
 
 def demand_static(model: nn.Module) -> None:

@@ -13,10 +13,20 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 Sizes = Mapping[str, int]
-"""Variable -> its value, such as batch, seq, context, source, chunks."""
+"""Variable -> its value, such as batch, seq, context, source, chunks, several."""
 
 Monomial = tuple[tuple[str, int], ...]
 """Variables with their powers; the empty one is 1."""
+
+
+def in_chunks(seq: int, chunk: int) -> dict[str, int]:
+    """The sizes of a sequence that scans take in chunks: how many, and whether there are several; 0 for a chunk of 0, which is none.
+
+    >>> in_chunks(65, 64), in_chunks(64, 64), in_chunks(64, 0)
+    ({'chunks': 2, 'several': 1}, {'chunks': 1, 'several': 0}, {'chunks': 0, 'several': 0})
+    """
+    chunks = -(-seq // chunk) if chunk else 0
+    return {"chunks": chunks, "several": int(chunks > 1)}
 
 
 def monomial(*variables: str) -> Monomial:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from estimators.architectures.attention_rows import growing_queries, visible_pairs
 from estimators.architectures.left_alone import component_of
-from estimators.architectures.polynomials import ZERO, Polynomial, Sizes
+from estimators.architectures.polynomials import ZERO, Polynomial, Sizes, in_chunks
 from estimators.architectures.quantised import Quantisation, quantisation
 from estimators.architectures.rows import checkpoint
 from estimators.errors import BadValueError
@@ -193,7 +193,7 @@ class TracedModel(Model):
         """Its layers, where it writes tokens and no encoder lies beside it."""
         if "decode" not in self.tables or self.sources or not (self.layers and self.vocab):
             return None
-        one = {"batch": 1, "seq": 1, "context": 1, "source": 0, "chunks": 1}
+        one = {"batch": 1, "seq": 1, "context": 1, "source": 0, "chunks": 1, "several": 0}
         scores = [row.matrices.at(one) for row in self.tables["train"] if row.role == "scores"]
         return Stack(
             layers=self.layers,
@@ -246,8 +246,7 @@ class TracedModel(Model):
 
     def _sizes(self, w: Workload) -> Sizes:
         source = w.source_len or (w.context_len + 1 if w.phase == "decode" else w.seq_len)
-        chunks = -(-w.seq_len // self.chunk) if self.chunk else 0
-        return {"batch": w.batch, "seq": w.seq_len, "context": w.context_len, "source": source, "chunks": chunks}
+        return {"batch": w.batch, "seq": w.seq_len, "context": w.context_len, "source": source, **in_chunks(w.seq_len, self.chunk)}
 
 
 def with_stored(model: TracedModel, config: Mapping[str, Any]) -> TracedModel:

@@ -17,7 +17,7 @@ PROJECTIONS = ("query", "key", "value", "query_key_value", "query_down", "kv_dow
 """Roles of what reads a layer's input."""
 
 _WIDENS = ("up", "gate", "gate_up")
-_ONE = {"batch": 1, "seq": 1, "context": 1, "source": 0, "chunks": 1}
+_ONE = {"batch": 1, "seq": 1, "context": 1, "source": 0, "chunks": 1, "several": 0}
 
 
 def as_decoder(model: Model) -> Decoder | None:

@@ -115,7 +115,7 @@ def _polynomial(body: list[Any]) -> Polynomial:
 
 
 def _term(factor: int, *names: str) -> tuple[Monomial, int]:
-    known = {"batch", "seq", "context", "source", "chunks"}
+    known = {"batch", "seq", "context", "source", "chunks", "several"}
     if type(factor) is not int or not known >= set(names):
         raise ValueError(f"term {factor} {' '.join(map(str, names))}")
     return tuple((name, names.count(name)) for name in sorted(set(names))), factor

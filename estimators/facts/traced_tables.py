@@ -17,7 +17,7 @@ from estimators.architectures.traced_file import as_json, from_json
 from estimators.errors import BadConfigError
 from estimators.frozen import replace
 
-TRACER = 4
+TRACER = 5
 """Raised when the same configuration would be traced to another table."""
 
 MAX_BYTES = 64 * 2**20

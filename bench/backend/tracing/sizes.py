@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from estimators.architectures.polynomials import Monomial, Sizes, monomial
+from estimators.architectures.polynomials import Monomial, Sizes, in_chunks, monomial
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Plan:
 
 
 def _at(batch: int = 1, seq: int = 1, context: int = 0, source: int = 0, chunk: int = 0) -> Sizes:
-    return {"batch": batch, "seq": seq, "context": context, "source": source, "chunks": -(-seq // chunk) if chunk else 0}
+    return {"batch": batch, "seq": seq, "context": context, "source": source, **in_chunks(seq, chunk)}
 
 
 def _per_sequence(monomials: Sequence[Monomial]) -> tuple[Monomial, ...]:
@@ -37,6 +37,10 @@ def _per_sequence(monomials: Sequence[Monomial]) -> tuple[Monomial, ...]:
 _LINEAR = (monomial(), monomial("seq"))
 _SQUARE = (*_LINEAR, monomial("seq", "seq"))
 _TWO = (*_SQUARE, monomial("source"), monomial("source", "source"), monomial("seq", "source"))
+
+
+_FIRST = (monomial("several"), monomial("several", "seq"))
+"""Of scans whose first chunk has nothing before it, and so fewer gradients, as MiniMax's."""
 
 
 def whole_sequences(
@@ -76,10 +80,13 @@ def whole_sequences(
     for chunk in chunks:
         padded = (*_SQUARE, monomial("chunks"), monomial("chunks", "chunks"), monomial("seq", "chunks"))
         at = [(0, lengths[0]), (0, lengths[1]), (1, 6), (1, 9), (2, 5), (3, 12)]  # the first two are traced already, the fifth often
+        first_apart = [*at, (0, lengths[2]), (2, 8)]
         if sources or (has_table and longest < 5 * chunk) or chunk < lengths[1]:
             continue
-        points = [_at(seq=whole * chunk + rest, chunk=chunk) for whole, rest in at]
-        plans.append(Plan(_per_sequence(padded), tuple(points), (_at(batch=2, seq=4 * chunk + 7, chunk=chunk),), chunk))
+        ends = (_at(batch=2, seq=4 * chunk + 7, chunk=chunk), _at(seq=min(far, longest), chunk=chunk))
+        for basis, places in ((padded, at), ((*padded, *_FIRST), first_apart)):
+            points = [_at(seq=whole * chunk + rest, chunk=chunk) for whole, rest in places]
+            plans.append(Plan(_per_sequence(basis), tuple(points), ends, chunk))
     return plans
 
 

@@ -137,7 +137,10 @@ def _cache_of(out: Any) -> Any:
 
 
 def cache_sizes(cache: Any) -> list[tuple[str, int, int]]:
-    """Of each layer: what its cache holds (keys and values, inputs of filters, states, which are fp32), its window or 0, the elements."""
+    """Of each layer: what its cache holds, its window or 0, the elements.
+
+    That is keys and values, inputs of filters, states, which are fp32, and MiniMax's sums of keys times values.
+    """
     if cache is None:
         return []
     parts = [getattr(cache, name) for name in ("self_attention_cache", "cross_attention_cache") if hasattr(cache, name)] or [cache]
@@ -156,4 +159,5 @@ def cache_sizes(cache: Any) -> list[tuple[str, int, int]]:
                 found.append(("filters", 0, sum(t.numel() for t in filters)))
             if states:
                 found.append(("states", 0, sum(t.numel() for t in states)))
+        found += [("products", 0, t.numel()) for t in tensors_in(getattr(part, "linear_cache", None))]
     return found

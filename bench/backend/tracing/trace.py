@@ -68,7 +68,7 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
     traced: dict[tuple[str, tuple[tuple[str, int], ...]], Pass] = {}
 
     def run(table: str, sizes: Sizes, backward: bool) -> Pass:
-        key = table, tuple(sorted((size, value) for size, value in sizes.items() if size != "chunks"))
+        key = table, tuple(sorted((size, value) for size, value in sizes.items() if size not in ("chunks", "several")))
         if key not in traced or (backward and not traced[key].has_backward):
             traced[key] = steps.run(table, sizes, backward=backward)
         return traced[key]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.backend.counting import meta
 from bench.backend.counting.hf_config import count_config
 from bench.backend.counting.meta import meta_model
 from bench.backend.tracing.trace import trace, trace_config
@@ -111,3 +112,33 @@ def test_a_scan_that_pads_to_chunks_is_told_from_a_line() -> None:
         assert counted is not None
         said = of(traced, Workload(phase="train", batch=2, seq_len=length))
         assert (said.forward_flop, said.backward_flop) == (counted.forward_flop, counted.backward_flop)
+
+
+LIGHTNING: dict[str, Any] = {
+    "model_type": "minimax",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "vocab_size": 70,
+    "block_size": 20,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+}
+
+
+def test_a_scan_whose_first_block_has_nothing_before_it_is_counted_on_either_side_of_it() -> None:
+    """MiniMax's lightning attention in blocks of 20: below them, at their end and beyond, where sequences that it was traced on end."""
+    traced = trace_config(LIGHTNING, "minimax")
+    module = meta.meta_language_model(LIGHTNING)
+    for workload in (
+        *(Workload(phase="train", seq_len=length) for length in (10, 20, 21, 150)),
+        Workload(phase="prefill", batch=2, seq_len=90),
+        Workload(phase="decode", batch=2, context_len=90),
+    ):
+        ours, torchs = estimate(Case(model=traced, workload=workload)), meta.torch_count(module, workload)
+        assert (ours.forward_flop, ours.backward_flop or None) == (torchs.forward_flop, torchs.backward_flop), workload
+    held = [op for op in traced.ops(Workload(phase="decode", batch=3, context_len=90)) if op.held_cache_bytes]
+    assert {op.name: op.held_cache_bytes for op in held} == {"cache.products": 3 * 4 * 8 * 8 * 2, "cache.keys": 3 * 91 * 2 * 2 * 8 * 2}
