@@ -44,6 +44,12 @@ def test_latents_are_on_every_rank_and_heads_are_shared_out_until_there_are_copi
         assert latents.least_read_s == pytest.approx(61 * 576 * 2 / 4.8e12)
 
 
+def test_a_text_has_no_cache_in_layers_that_attend_to_images() -> None:
+    """Llama 3.2 11B Vision: 32 layers keep 2 x 8 x 128 elements of a token, as Llama 3 8B's, and 8 keep of images alone."""
+    (seen,), (text,) = (step_law(deployed(name)).caches for name in ("llama-3.2-11b-vision", "llama-3-8b"))
+    assert seen.least_read_s == text.least_read_s == pytest.approx(131_072 / 3.35e12)
+
+
 def test_decode_reads_the_keys_projections_of_repeated_heads_on_every_rank() -> None:
     """Llama 3 8B on 32 ranks: every matrix but those of the one head of keys and values a 32nd, 2 bytes each, and 65 whole norms."""
     layer = (2 * 4096 * 4096 + 3 * 4096 * 14336) / 32 + 2 * 128 * 4096
