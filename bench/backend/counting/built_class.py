@@ -73,11 +73,12 @@ def _demand_sizes_read(config: Mapping[str, Any], parsed: Any) -> None:
     """
     read = _names(parsed)
     text = parsed.get_text_config(decoder=True)
+    flat = text is not parsed and not any(isinstance(config.get(key), Mapping) for key in parsed.sub_configs)
     in_text = set() if text is parsed else {key for key in _names(text) if key in config and integer(text, key) == config[key]}
     for group in SAME_SIZE:
         given = [key for key in group if type(config.get(key)) is int]
         expected = next((key for key in group if key in read), "")
-        if given and not (read | in_text).intersection(given) and (expected or text is not parsed):
+        if given and not (read | in_text).intersection(given) and (expected or flat):
             raise unread_size("config", expected or f"text_config.{given[0]}", given[0], config)
 
 

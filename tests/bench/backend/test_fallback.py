@@ -259,6 +259,21 @@ def test_an_image_model_gets_images_of_its_own_size() -> None:
         ({"model_type": None}, "does not know it"),
         (SMALL_LLAMA | {"architectures": ["LlamaForChess"]}, "names 'LlamaForChess', which transformers .* does not have; leave archi"),
         (SMALL_LLAMA | {"architectures": "LlamaModel"}, "architectures is 'LlamaModel'; expected a list of names of classes"),
+        (
+            {"model_type": "my_model", "auto_map": {"AutoModel": "evil.Model"}},
+            "write its name as model_type .*; if you trust the code, build it",
+        ),
+        ({"architectures": ["MineForCausalLM"]}, "it has no model_type, and architectures no class of transformers"),
+        (
+            {"model_type": "git", "architectures": ["Grok1ForCausalLM"]},
+            "names 'Grok1ForCausalLM', and model_type is 'git': which of the two",
+        ),
+        ({"model_type": "jetmoe", "num_layers": 24}, "num_hidden_layers is missing, and num_layers is 24, which 'jetmoe' does not read"),
+        (
+            {"model_type": "jetmoe", "num_hidden_layers": 2, "ffn_hidden_size": 64},
+            "intermediate_size is missing, and ffn_hidden_size is 64",
+        ),
+        ({"model_type": "vipllava", "hidden_size": 64}, "text_config.hidden_size is missing, and hidden_size is 64, which"),
         (XGLM | {"attention_heads": 5}, "transformers cannot build 'xglm'|does not run"),
         (XGLM | {"d_model": -1}, "transformers cannot build 'xglm'|refuses"),
     ],
@@ -267,6 +282,14 @@ def test_what_cannot_be_counted_is_one_line(config: dict[str, Any], match: str) 
     with pytest.raises(BadConfigError, match=match) as caught:
         count_config(config, batch=1, seq_len=8)
     assert "\n" not in str(caught.value)
+
+
+def test_a_size_beside_the_part_that_has_it_is_no_hindrance() -> None:
+    """Published files say some of the text's sizes at the top, too."""
+    from bench.backend.counting.built_class import parse
+
+    parsed, _, _ = parse({"model_type": "vipllava", "hidden_size": 64, "vocab_size": 70, "text_config": SMALL_LLAMA})
+    assert parsed.get_text_config().hidden_size == 32
 
 
 def test_authors_names_of_classes_are_transformers_own_where_the_type_and_the_head_are() -> None:

@@ -94,3 +94,52 @@ def test_a_draft_is_not_counted_as_the_model_that_it_drafts_for(named: str) -> N
     """EAGLE's has one layer whose queries read two vectors, and a head of fewer words."""
     with pytest.raises(NoOpTableError, match=f"architectures names '{named}'; the op table is of the class with a language model's head"):
         model_from_config(LLAMA | {"architectures": [named]}, "draft")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"architectures": ["LlamaForCausalLM"], "model_type": "mine", "n_embd": 64},
+            "hidden_size is missing, and n_embd is 64, which 'llama' does",
+        ),
+        (
+            {"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "n_layers": 3},
+            "num_hidden_layers is missing, and n_layers is 3, which",
+        ),
+        (
+            {"model_type": "llama", "padded_vocab_size": 70},
+            "vocab_size is missing, and padded_vocab_size is 70, which 'llama' does not read",
+        ),
+        ({"model_type": "nomic_bert", "num_experts": 8}, "num_experts is '8'; expected none: transformers' Nomic BERT has no other"),
+        ({"model_type": "nomic_bert", "activation_function": "gelu"}, "activation_function is 'gelu'; expected swiglu"),
+        (LLAMA | {"auto_map": {}, "num_experts": 8}, None),
+        (
+            LLAMA | {"auto_map": {"AutoModel": "mine.Model"}, "num_experts": 8},
+            "num_experts is '8'; expected 1, or none: the op table of 'llama'",
+        ),
+    ],
+)
+def test_a_size_that_is_not_read_is_refused_where_a_default_stood_in_for_it(config: dict[str, Any], said: str | None) -> None:
+    """Without code of its own, a model is what transformers makes of its file, whatever else that names."""
+    if said is None:
+        assert count_params(model_from_config(config, "mine").ops(Workload())) == model_entry("llama-3-8b").published_params
+        return
+    with pytest.raises(BadConfigError, match=said):
+        model_from_config(config, "mine")
+
+
+def test_nomics_own_names_are_read() -> None:
+    sizes = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 6, "intermediate_size": 80}
+    names = {"hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "intermediate_size": "n_inner"}
+    theirs = {names[key]: value for key, value in sizes.items()} | {"auto_map": {"AutoModel": "x.NomicBertModel"}}
+    found = [count_params(model_from_config({"model_type": "nomic_bert", **each}, "mine").ops(Workload())) for each in (sizes, theirs)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("named", "said"), [("BitnetForCausalLM", True), ("LLaMAForCausalLM", False)])
+def test_a_class_of_other_code_than_the_types_is_said(named: str, said: bool) -> None:
+    """BitNet's first file is of model_type llama, and its layers have a norm before each of two matrices."""
+    model = model_from_config(LLAMA | {"architectures": [named], "auto_map": {"AutoModelForCausalLM": "mine.Model"}}, "mine")
+    left_out = f"what the class {named!r} of the code that comes with the repository may have beside llama's"
+    assert model.left_out == (left_out if said else "")  # type: ignore[attr-defined]
