@@ -12,6 +12,7 @@ from estimators.architectures.block import Block, Norm
 from estimators.architectures.convolution import Map
 from estimators.architectures.freezing import with_gradients
 from estimators.architectures.maps import on_map
+from estimators.architectures.panoptic import MaskHead
 from estimators.architectures.residual import ResidualNetwork
 from estimators.architectures.rows import convolution, edge_norm, linear, parameters
 from estimators.architectures.vision import Resizable, demand_samples
@@ -141,6 +142,7 @@ class Detr(Finder):
         queries: that the decoder runs on.
         learned_positions: whether rows and columns of the map have learned vectors, rather than sines.
         classes: that each query is sorted into, none of them among them; 0 for the model without heads.
+        masks: what makes a mask for each query; None for none.
 
     Source: Carion et al. 2020, End-to-End Object Detection with Transformers (arXiv 2005.12872), section 3.2.
     """
@@ -153,6 +155,7 @@ class Detr(Finder):
     queries: int
     learned_positions: bool = False
     classes: int
+    masks: MaskHead | None = None
 
     @property
     def pads(self) -> bool:
@@ -185,7 +188,7 @@ class Detr(Finder):
         if self.classes:
             rows = written.num_tokens
             table += [*class_rows(written, "head", d, self.classes, rows=rows), *box_rows(written, "head.box", d, rows=rows)]
-        return tuple(table)
+        return (*table, *(self.masks.ops(workload, self.queries, maps.sizes[::-1]) if self.masks else ()))
 
     def _projection(self, w: Workload, size: Map) -> Op:
         """Each position of the last map, as wide as the encoder."""

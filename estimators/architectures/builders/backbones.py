@@ -72,7 +72,7 @@ def _described(f: Fields, default: str, usual: tuple[int, ...]) -> Fields:
     if not isinstance(kwargs, dict):
         raise f.fail("backbone_kwargs", kwargs, "an object")
     old = {"model_type": "timm_backbone", "backbone": named, "num_channels": f.config.get("num_channels", 3), **kwargs}
-    if usual:  # what transformers reads of older files without a word on maps; a detector of one map reads the last of them
+    if usual:
         old.setdefault("out_indices", [index + 1 for index in usual])
     if f.flag("dilation", False):
         old.setdefault("output_stride", DILATED_STRIDE)

@@ -17,6 +17,7 @@ from estimators.architectures.deformable import DeformableAttention
 from estimators.architectures.deformable_detection import DeformableDetr
 from estimators.architectures.detection import Detr
 from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.panoptic import MaskHead
 from estimators.architectures.residual import ResidualNetwork
 from estimators.errors import NoOpTableError
 from estimators.frozen import as_dict, replace
@@ -31,22 +32,27 @@ PHOTO = (800, 1066)
 Source: Carion et al. 2020 (arXiv 2005.12872), section 4; transformers 5.24, DetrImageProcessor.
 """
 
+WITH_MASKS = ("Detr",)
+"""Families whose class that segments has an op table."""
+
 TRAINED_STAGES = 3
 """Of timm's ResNet: training leaves the stem and the first stage as they are. Source: transformers 5.24, DetrConvEncoder."""
 
 
 def detector_backbone(f: Fields) -> tuple[ResidualNetwork, str, tuple[int, ...]]:
-    """The backbone, its type, and the stages whose maps are read: of Deformable DETR's several maps all but the first.
+    """The backbone, its type, and the stages whose maps are read: of timm's all, of Deformable DETR's all but the first, or the last alone.
 
     Raises:
         BadConfigError, NoOpTableError: as `backbone_of`.
     """
-    several = f.config.get("model_type") == "deformable_detr" and f.integer("num_feature_levels", default=4) > 1
-    return backbone_of(f, "timm_backbone", usual=(1, 2, 3) if several else (3,))
+    usual: tuple[int, ...] = (0, 1, 2, 3)
+    if f.config.get("model_type") == "deformable_detr":
+        usual = (1, 2, 3) if f.integer("num_feature_levels", default=4) > 1 else (3,)
+    return backbone_of(f, "timm_backbone", usual=usual)
 
 
 def detr(f: Fields, name: str, source: Source) -> Detr:
-    """DETR: DetrForObjectDetection, DetrModel. Raises BadConfigError, NoOpTableError."""
+    """DETR: DetrForObjectDetection, DetrForSegmentation, DetrModel. Raises BadConfigError, NoOpTableError."""
     return _detr_like(f, name, source, "Detr")
 
 
@@ -126,8 +132,10 @@ def deformable_detr(f: Fields, name: str, source: Source) -> DeformableDetr:
 
 
 def _detr_like(f: Fields, name: str, source: Source, base: str, *, prenorm: bool = False, queries: int = 100) -> Detr:
-    runs = class_named(f, (f"{base}ForObjectDetection", f"{base}Model"), f"{base}ForObjectDetection")
-    backbone, kind, _ = detector_backbone(f)
+    segments = f"{base}ForSegmentation"
+    known = (f"{base}ForObjectDetection", f"{base}Model", *((segments,) if base in WITH_MASKS else ()))
+    runs = class_named(f, known, known[0])
+    backbone, kind, read = detector_backbone(f)
     d = f.integer("d_model", "hidden_size", default=256)
     function = f.text("activation_function", default="relu")
 
@@ -139,13 +147,14 @@ def _detr_like(f: Fields, name: str, source: Source, base: str, *, prenorm: bool
     def feed(side: str) -> FeedForward:
         return FeedForward(width=f.integer(f"{side}_ffn_dim", default=2048), activation=function, bias=True)
 
+    trained = TRAINED_STAGES if kind == "timm_backbone" else 0
     return Detr(
         name=name,
         source=source,
         runs=runs,
         image=size_pair(f, "image_size", PHOTO),
         backbone=replace(backbone, norm=HELD_NORM),
-        trained=TRAINED_STAGES if kind == "timm_backbone" else 0,
+        trained=trained,
         width=d,
         encoder=layers(f.integer("encoder_layers", default=6), attend("encoder"), feed("encoder"), prenorm=prenorm),
         encoder_norm=LAYER_NORM if prenorm else None,
@@ -158,5 +167,27 @@ def _detr_like(f: Fields, name: str, source: Source, base: str, *, prenorm: bool
         ),
         queries=f.integer("num_queries", default=queries),
         learned_positions=f.choice("position_embedding_type", "sine", ("sine", "learned")) == "learned",
-        classes=labels(f) + 1 if runs.endswith("ObjectDetection") else 0,
+        classes=0 if runs == known[1] else labels(f) + 1,
+        masks=_masks(f, backbone, read, trained, d) if runs == segments else None,
+    )
+
+
+def _masks(f: Fields, backbone: ResidualNetwork, read: tuple[int, ...], trained: int, width: int) -> MaskHead:
+    """What makes masks of the last map and the three before it.
+
+    Raises:
+        BadConfigError: a backbone whose four maps are not all read, or widths that do not divide as its class demands.
+    """
+    heads, stages = f.integer("encoder_attention_heads", default=8), len(backbone.widths)
+    if read != (0, 1, 2, 3) or stages != 4:
+        raise f.fail("backbone_config", f"maps of {len(read)} of {stages} stages", "the maps of all four stages, of which masks are made")
+    halves = [width // 2**i for i in range(1, 5)]
+    if (width + heads) % 8 or halves[-1] < 1 or any(half % min(8, half) for half in halves):
+        raise f.fail("d_model", width, "with encoder_attention_heads a multiple of 8, and halved four times one of 8 or less than 8")
+    channels, lowest = backbone.widths, stages - trained
+    return MaskHead(
+        width=width,
+        heads=heads,
+        channels=(channels[2], channels[1], channels[0]),
+        fed=(lowest <= 2, lowest <= 1, lowest <= 0),
     )
