@@ -136,5 +136,10 @@ def _drop_what_cannot_be_written() -> None:
 
 
 def _complain(message: str, code: int) -> int:
-    streams.remark(f"error: {' '.join(message.split())}")
+    words = (word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}…{word[-8:]}" for word in message.split())
+    streams.remark(f"error: {' '.join(words)}")
     return code
+
+
+LONGEST_WORD = 200
+"""Characters of a word of a complaint: a longer one is no name of anything, and hides what is said of it."""

@@ -106,6 +106,9 @@ class Parser(argparse.ArgumentParser):
         for name in (word.split("=")[0] for word in options):
             if _OPTION.fullmatch(name) and name not in self.actions_by_option:
                 raise UnknownNameError("option", name, self.actions_by_option, f"{self.prog} --help")
+        for name, _, value in (word.partition("=") for word in options):
+            if value == "--" and name in self.actions_by_option:  # argparse takes it for the end of the options, and gives a list of none
+                self.error(f"argument {name}: expected a value, not '--'")
         args, unknown = self.parse_known_args(self._with_model_option(self._with_file_option(argv)))
         if unknown:
             self.error(f"unexpected {unknown[0][:80]!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.records.environment import DeviceFacts
 from bench.records.record import Measurement
 from bench.statistics.rates import AGAIN, all_rates, floor_s, main_rates, works
 from estimators import units
@@ -55,6 +56,13 @@ def time_table(record: Measurement) -> Table:
     )
 
 
+def _no_peak(record: Measurement) -> str:
+    """Of what there is none, and for a processor why."""
+    if (record.environment.device or DeviceFacts()).kind == "cpu":
+        return "a CPU, as none states the clock that it holds under vector work, and a virtual one not even its model"
+    return "this device"
+
+
 def _time_notes(record: Measurement) -> Iterator[str]:
     for c in record.ceilings:
         rate = (units.format_flop_rate if c.kind.startswith("matmul") else units.format_byte_rate)(c.value)
@@ -69,7 +77,7 @@ def _time_notes(record: Measurement) -> Iterator[str]:
         elif c.dtype == record.request.dtype or not c.kind.startswith("matmul"):
             yield f"{c.kind} {rate} by this device's calibration ({c.dtype}, {c.shape})"
     if record.estimate.peak_flop_per_s is None:
-        yield "No datasheet peak for this device: no MFU and no physics bound; the ceilings measured here stand in."
+        yield f"No datasheet peak for {_no_peak(record)}: no MFU and no physics bound; the ceilings measured here stand in."
     if any(phase.convention == "causal" for phase in record.estimate.phases.values()):
         yield "FLOP/s and MFU count the attention that a query may see, because layers have a window."
     if record.ceilings:
