@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, get_args
 
@@ -295,6 +295,21 @@ def load_hardware(name: str) -> Hardware:
     from estimators.facts.registry import hardware
 
     return hardware(name)
+
+
+def refuse(given: Mapping[str, object], why: str) -> None:
+    """Demand that none of some options was given: an answer that has no use for one does not pass over it in silence.
+
+    Args:
+        given: option -> its value; None, False and no words at all stand for one that was not given.
+        why: what it is of, and how to mend it.
+
+    Raises:
+        BadValueError: one was.
+    """
+    for word, value in given.items():
+        if not (value is None or value is False or value == ()):
+            raise BadValueError(f"{word} {why}")
 
 
 def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments, fit, sequences, step_options
@@ -113,6 +113,30 @@ def _seconds(given: str | float) -> float:
     if isinstance(given, str) and given.strip().replace(".", "", 1).isdigit():
         raise BadValueError(f"measured-step {given[:40]!r} has no unit; expected such as 1.9s or 850ms")
     return parse_duration(given, "measured-step")
+
+
+def refuse(options: DataOptions, *, but: Sequence[str] = ()) -> None:
+    """Demand that nothing was said of how a data set is trained on, where none is asked about.
+
+    Args:
+        but: options that may be given.
+
+    Raises:
+        BadValueError: something was.
+    """
+    given = {
+        "--epochs": options.epochs,
+        "--max-length": options.max_length,
+        "--packing": options.packing,
+        "--long-samples": options.long_samples,
+        "--group-by-length": options.group_by_length,
+        "--accumulation": options.accumulation,
+        "--completion-tokens": options.completion_tokens,
+        "--generations": options.generations,
+        "--reuse": options.reuse,
+    }
+    asked = {word: value for word, value in given.items() if word not in but}
+    arguments.refuse(asked, "is of a fine-tuning on a data set: add --data, --lengths or --examples, or leave it out")
 
 
 def lengths_of(options: DataOptions) -> Lengths | None:

@@ -132,6 +132,10 @@ def run(options: Options, out: Output) -> int:
         BadValueError: no figure, or one that does not say what it is of.
     """
     observed = observed_of(options)
+    if options.phase != "decode":
+        arguments.refuse({"--weights": options.weights}, "is of a served model: add --phase decode, or leave it out")
+    if options.model or options.config:
+        arguments.refuse({"--flop-per-sample": options.flop_per_sample}, "is of a network that has no name here; leave it or the model out")
     model = arguments.load_model(options)[0] if options.model or options.config else None
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
     answer = diagnose(question_of(observed, model, hardware))

@@ -105,6 +105,8 @@ def run(options: Options, out: Output) -> int:
         from bench.cli.estimate_training import answered
     else:
         from bench.cli.estimate_step import answered
+    if not options.about_a_training:
+        arguments.refuse({"--outlook": options.outlook}, "is of a whole training: add --tokens, --hardware and --gpus, or leave it out")
     tables, screen = answered(replace(options, outlook=options.outlook or out.draws))
     out.emit(tables, screen, outlook.pictures(out, tables))
     return 0

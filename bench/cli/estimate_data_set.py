@@ -147,9 +147,11 @@ def demand_nothing_else(options: Options) -> None:
         "--software": options.software,
         "--network": options.network_bytes_per_s,
         "--memory-margin": options.memory_margin,
+        "--engine": options.engine,
+        "--weights": options.weights,
+        "--explain": options.explain,
+        "--outlook": options.outlook,
     }
-    for word, value in elsewhere.items():
-        if value is not None:
-            raise BadValueError(f"{word} has no part in a fine-tuning on a data set; leave it out")
+    arguments.refuse(elsewhere, "has no part in a fine-tuning on a data set; leave it out")
     if options.seq_len is not None:
         raise BadValueError("--seq-len: the data set says how long rows are; give --max-length for the most")

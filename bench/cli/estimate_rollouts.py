@@ -30,8 +30,14 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
         raise BadValueError("grpo writes answers: how long are they in the mean? add --completion-tokens NUM")
     if options.hardware is None:
         raise BadValueError(WHERE)
-    if options.packing is not None or options.group_by_length or options.measured_step_s is not None:
-        raise BadValueError("--packing, --group-by-length and --measured-step have no part in grpo; leave them out")
+    elsewhere = {
+        "--packing": options.packing,
+        "--group-by-length": options.group_by_length,
+        "--measured-step": options.measured_step_s,
+        "--max-length": options.max_length,
+        "--long-samples": options.long_samples,
+    }
+    arguments.refuse(elsewhere, "has no part in grpo; leave it out")
     model, _ = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware)
     generations, prompt_tokens = options.generations or GENERATIONS, max(1, round(prompts.mean_tokens))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.cli import amounts, arguments, sample_options, sequences
+from bench.cli import amounts, arguments, data_options, sample_options, sequences
 from bench.cli.estimate_options import Options
 from bench.cli.estimate_training import answer_of
 from estimators.errors import BadValueError
@@ -104,7 +104,9 @@ def _demand_nothing_else(options: Options) -> None:
         "--prompt-tokens": options.prompt_tokens,
         "--new-tokens": options.new_tokens,
         "--num-beams": options.num_beams,
-        "--method": options.method or None,
+        "--engine": options.engine,
+        "--weights": options.weights,
+        "--method": options.method,
         "--data": options.data,
         "--lengths": options.lengths,
         "--mean-tokens": options.mean_tokens,
@@ -112,6 +114,5 @@ def _demand_nothing_else(options: Options) -> None:
         "--measured-step": options.measured_step_s,
         "--from": options.from_file,
     }
-    for word, value in elsewhere.items():
-        if value is not None:
-            raise BadValueError(f"{word} has no part in a training on images or audio; leave it out")
+    arguments.refuse(elsewhere, "has no part in a training on images or audio; leave it out")
+    data_options.refuse(options, but=("--epochs",))

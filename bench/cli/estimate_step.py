@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, data_options, step_options
 from bench.cli.estimate_options import Options
 from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
@@ -125,9 +125,8 @@ def _check(options: Options) -> None:
     of_a_training = {"--utilization": options.utilization, "--price": options.usd_per_gpu_hour}
     if not options.about_a_generation:
         of_a_training["--gpus"] = options.gpus
-    for word, value in of_a_training.items():
-        if value is not None:
-            raise BadValueError(f"{word} belongs to a training run: add --tokens, or leave it out for single steps")
+    arguments.refuse(of_a_training, "belongs to a training run: add --tokens, or leave it out for single steps")
+    data_options.refuse(options)
     tuned = ("--optimizer",) if options.lora_rank is not None or options.frozen_layers is not None else ()
     step_options.refuse(options, "add --tokens, --hardware and --gpus", but=tuned)
     if options.convention is not None and options.convention not in CONVENTIONS:

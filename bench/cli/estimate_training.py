@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, data_options, step_options
 from bench.cli.estimate_options import Options
 from estimators.counting.rules_of_thumb import rules
 from estimators.errors import BadValueError, PhysicsError
@@ -84,10 +84,11 @@ def _check(options: Options) -> None:
         "--prompt-tokens": options.prompt_tokens,
         "--new-tokens": options.new_tokens,
         "--num-beams": options.num_beams,
+        "--engine": options.engine,
+        "--weights": options.weights,
     }
-    for word, value in of_a_step.items():
-        if value is not None:
-            raise BadValueError(f"{word} describes a single step; leave it out, or leave --tokens and the like out")
+    arguments.refuse(of_a_step, "describes a single step; leave it out, or leave --tokens and the like out")
+    data_options.refuse(options)
     on_a_device = {
         "--gpus": options.gpus,
         "--utilization": options.utilization,
@@ -97,9 +98,8 @@ def _check(options: Options) -> None:
         "--budget-usd": options.budget_usd,
         "--budget-gpu-days": options.budget_gpu_days,
     }
-    for word, number in on_a_device.items():
-        if number is not None and options.hardware is None:
-            raise BadValueError(f"{word} needs a device: add --hardware ID; list them: python -m bench list hardware")
+    if options.hardware is None:
+        arguments.refuse(on_a_device, "needs a device: add --hardware ID; list them: python -m bench list hardware")
     if options.claimed_s is not None and (options.tokens is None or options.gpus is None):
         raise BadValueError("--days is a claim about a run: add its --gpus, and its --tokens (or images, or hours of audio)")
     if options.deadline_s is not None and options.tokens is None:

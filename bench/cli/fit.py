@@ -183,10 +183,20 @@ def _largest(options: Options, job: TuningJob, hardware: Hardware, reading: Read
     from reports.pages.tuning import tuning_pictures
     from reports.views.planning.fit import largest_screen, largest_tables
 
+    if getattr(options, str(options.largest).replace("-", "_")) is not None:
+        raise BadValueError(f"--largest {options.largest} looks for what --{options.largest} says; leave one out")
     found = largest(job, hardware, cast("Quantity", options.largest))
     tables = arguments.with_all_facts([*largest_tables(found), *fit_files.tables(reading)])
     out.emit(tables, fit_files.on_screen(largest_screen(found, tables), reading, job), tuning_pictures(tables))
     return 0 if found.value else 1
+
+
+JOB = (
+    *("method", "batch", "seq_len", "source_len", "accumulation", "packing", "precision", "optimizer"),
+    *("checkpointing", "loss", "attention", "sharding", "offload"),
+    *("lora_rank", "lora_targets", "lora_dropout", "frozen_layers"),
+)
+"""Options of a fine-tuning, as fields."""
 
 
 def _menu(options: Options, hardware: Hardware, out: Output) -> int:
@@ -194,8 +204,17 @@ def _menu(options: Options, hardware: Hardware, out: Output) -> int:
     from reports.pages.tuning import menu_pictures
     from reports.views.planning.fit_menu import menu_screen, menu_table
 
-    if options.model is not None or options.config is not None or options.largest or options.from_files:
-        raise BadValueError("--menu is of a device; leave the model, --from and --largest out")
+    stated = {
+        "the model": options.model or options.config,
+        "--from": options.from_files,
+        "--largest": options.largest,
+        "--gpus": options.gpus,
+        "--strict": options.strict,
+        "--image-size": options.image,
+        **{f"--{name.replace('_', '-')}": getattr(options, name) for name in JOB},
+        "--base-format": None if options.base_format == PLAIN else options.base_format,
+    }
+    arguments.refuse(stated, "has no part in --menu, which is of a device and its framework; leave it out")
     table = menu_table(menu(hardware, recipe_of(options.framework)), hardware)
     out.emit([table], menu_screen(table, hardware), menu_pictures(table))
     return 0 if table.rows else 1

@@ -39,6 +39,8 @@ def run(options: Options, out: Output) -> int:
         from bench.cli.serve_load import run_load
 
         return run_load(options, question, out)
+    of_a_load = {"--seed": options.seed or None, "--prefill-gpus": options.prefill_gpus}
+    arguments.refuse(of_a_load, "is of a load that is simulated: add --simulate NUM or --requests FILE, or leave it out")
     from estimators.serving.answer import serve
     from reports.pages.serving import serving_pictures
     from reports.views.serving.screen import serve_screen
@@ -62,6 +64,17 @@ def _search(options: Options, question: ServeQuestion, out: Output) -> int:
     from reports.pages.serving import search_pictures
     from reports.views.serving.search import search_screen, search_tables
 
+    elsewhere = {
+        "--users": options.users,
+        "--rate": options.rate_per_s,
+        "--api-price": options.api_price,
+        "--simulate": options.simulate,
+        "--requests": options.requests,
+        "--seed": options.seed or None,
+        "--prefill-gpus": options.prefill_gpus,
+        "--explain": options.explain,
+    }
+    arguments.refuse(elsewhere, "has no part in --search, which is of one replica at every load; leave one out")
     d = question.deployment
     ways = usual_ways(question, replicas=(options.gpus,) if options.gpus else (), formats=options.weights is None)
     if options.kv is not None:

@@ -24,6 +24,8 @@ def run_load(options: Options, question: ServeQuestion, out: Output) -> int:
     from reports.views.serving.screen import serve_screen
     from reports.views.serving.serve import serve_tables
 
+    elsewhere = {"--price": options.usd_per_gpu_hour, "--utilization": options.utilization, "--api-price": options.api_price}
+    arguments.refuse(elsewhere | {"--explain": options.explain}, "has no part in one load simulated; leave it out, or --simulate")
     answer = serve(question)
     if not answer.fits:
         tables = arguments.with_all_facts(serve_tables(answer))

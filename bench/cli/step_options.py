@@ -295,9 +295,7 @@ def refuse(options: TrainingOptions, why: str, *, but: Sequence[str] = ()) -> No
         "--memory-margin": options.memory_margin,
         "--carbon": options.carbon_kg_per_j,
     }
-    for word, value in given.items():
-        if value is not None and word not in but:
-            raise BadValueError(f"{word} describes a step that is predicted; {why}")
+    arguments.refuse({word: value for word, value in given.items() if word not in but}, f"describes a step that is predicted; {why}")
 
 
 def is_tuned(options: StepOptions, model: Model) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,38 @@ def test_the_process_itself_complains_in_one_line(tmp_path: Path) -> None:
         assert done.stdout == ""
         (line,) = [line for line in done.stderr.splitlines() if not line.startswith("· ")]
         assert line.startswith("error: ")
+
+
+H100 = "--hardware h100-sxm5-80gb"
+SERVE = "serve llama-3.1-8b --hardware l40s-48gb"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (f"estimate gpt2 --tokens 1B {H100} --gpus 8 --engine vllm", "--engine describes a single step"),
+        ("estimate gpt2 --tokens 1B --reuse 3", "--reuse is of a fine-tuning on a data set"),
+        ("estimate gpt2 --group-by-length", "--group-by-length is of a fine-tuning on a data set"),
+        ("estimate gpt2 --outlook", "--outlook is of a whole training"),
+        (f"estimate gpt2 {H100} --examples 9 --mean-tokens 30 --explain", "--explain has no part in a fine-tuning on a data set"),
+        (
+            f"estimate gpt2 {H100} --method grpo --examples 9 --mean-tokens 30 --completion-tokens 9 --max-length 9",
+            "--max-length has no part",
+        ),
+        ("estimate vit-base-patch16-224 --images-total 1M --reuse 2", "--reuse is of a fine-tuning on a data set"),
+        ("fit --hardware rtx-4090-24gb --menu --batch 3", "--batch has no part in --menu"),
+        ("fit --hardware rtx-4090-24gb --menu --method lora", "--method has no part in --menu"),
+        ("fit gpt2 --hardware rtx-4090-24gb --largest seq-len --seq-len 64", "--largest seq-len looks for what --seq-len says"),
+        (f"{SERVE} --search --users 4", "--users has no part in --search"),
+        (f"{SERVE} --prefill-gpus 4", "--prefill-gpus is of a load that is simulated"),
+        (f"{SERVE} --simulate 9 --rate 1 --price 3", "--price has no part in one load simulated"),
+        ("diagnose gpt2 --tokens-per-s 3 --weights fp8", "--weights is of a served model"),
+        ("diagnose gpt2 --samples-per-s 3 --flop-per-sample 3G", "--flop-per-sample is of a network that has no name here"),
+        ("show gpt2 --seq-len=--", "argument --seq-len: expected a value, not '--'"),
+        (f"diagnose gpt2 --per {'a' * 5000}", "invalid choice: 'aaa"),
+    ],
+)
+def test_an_option_that_an_answer_has_no_use_for_is_not_passed_over(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = complaint(shlex.split(words), capsys)
+    assert said in line
+    assert len(line) < 600

@@ -113,7 +113,7 @@ def test_grpo_names_rollout_steps_and_gradient_steps(capsys: pytest.CaptureFixtu
     ("words", "expected"),
     [
         ((), "how long are they in the mean? add --completion-tokens"),
-        (("--completion-tokens", "100", "--packing"), "have no part in grpo"),
+        (("--completion-tokens", "100", "--packing"), "has no part in grpo"),
         (("--completion-tokens", "100", "--batch", "3"), "no whole number of prompts with 8 each"),
     ],
 )

@@ -156,6 +156,6 @@ def test_what_is_no_file_is_one_line(folder: Path, capsys: pytest.CaptureFixture
         "''": "--from names no file",
     }.items():
         assert said in complaint(shlex.split(f"fit --from {path} {ON}"), capsys)
-    assert "--menu is of a device" in complaint(shlex.split(f"fit --menu --from axolotl.yml {ON}"), capsys)
+    assert "--from has no part in --menu, which is of a device" in complaint(shlex.split(f"fit --menu --from axolotl.yml {ON}"), capsys)
     (folder / "ds.json").write_text(DEEPSPEED.replace('"train_micro_batch_size_per_gpu": "auto"', '"train_micro_batch_size_per_gpu": 4'))
     assert "the run would not start" in complaint(shlex.split(f"fit --from llama_factory.yaml --from ds.json {ON}"), capsys)
