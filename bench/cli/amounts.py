@@ -6,6 +6,7 @@ import argparse
 from typing import Protocol
 
 from bench.cli import arguments
+from estimators.architectures.traced import TracedModel
 from estimators.errors import BadValueError
 from estimators.samples import Example, Image
 from estimators.spec import Model
@@ -43,6 +44,10 @@ def trained_on(options: Options, model: Model) -> int:
 
 def demand_images(model: Model) -> None:
     """Refuse --images-total of a model that reads no images by themselves. Raises BadValueError."""
+    traced = model.base.reads if isinstance(model.base, TracedModel) else ""
+    if traced.startswith("pixel_values"):
+        return
     if not isinstance(model.sample, Image) or isinstance(model.sample, Example):
-        reads = model.sample or ("tokens: give --tokens" if model.item == "token" else "numbers: give --tokens")
+        numbers = f"samples of {traced or 'numbers'}: give --tokens, one for each"
+        reads = model.sample or ("tokens: give --tokens" if model.item == "token" else numbers)
         raise BadValueError(f"--images-total is of a model of images; {model.name} reads {reads}")

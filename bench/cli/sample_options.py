@@ -201,16 +201,21 @@ def _seeing(config: dict[str, Any], name: str, source: Source, example: Example)
     from estimators.architectures.builders.whole import WHOLE, whole
     from estimators.architectures.fields import Fields
 
-    if config["model_type"] not in WHOLE and "vision_config" not in config:
+    if config["model_type"] not in WHOLE and not _describes(config, "vision_config"):
         raise BadValueError(f"{name} reads no images beside text; --images and --video are of models that do: {names.READS_IMAGES}")
     return whole(Fields(config, name), name, source, example)
+
+
+def _describes(config: dict[str, Any], part: str) -> bool:
+    """Whether a configuration has a part, itself or inside another part, as that of a thinker."""
+    return part in config or any(isinstance(inside, dict) and part in inside for inside in config.values())
 
 
 def _hearing(config: dict[str, Any], name: str, source: Source, example: Spoken) -> Joined:
     from estimators.architectures.builders.hearing import HEARING, hearing
     from estimators.architectures.fields import Fields
 
-    if config["model_type"] not in HEARING and "audio_config" not in config:
+    if config["model_type"] not in HEARING and not _describes(config, "audio_config"):
         raise BadValueError(
             f"{name} hears no recording beside text; --audio is of models that do: qwen2-audio-7b, voxtral-mini-3b, voxtral-small-24b, "
             "or --config with an audio_config; a model of speech alone takes --audio-hours"

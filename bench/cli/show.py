@@ -117,6 +117,8 @@ def run(options: Options, out: Output) -> int:
             tables = _by_operation(options)
             screen = ops_screen(tables)
     except NoOpTableError:
+        if sample_options.about_examples(options):  # no whole is counted for them
+            raise
         tables = _counted(options)
         screen = whole_screen(tables)
     out.emit(tables, screen)

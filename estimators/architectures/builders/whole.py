@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from estimators.architectures import FAMILIES
 from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
 from estimators.architectures.builders.parts import attention, head_width, layer_indexes, layers, size_pair
 from estimators.architectures.builders.qwen_vision import Built, qwen2_5_vl, qwen2_vl, qwen3_vl
@@ -19,7 +20,7 @@ from estimators.architectures.builders.towers import (
     siglip_tower,
     tiled_tower,
 )
-from estimators.architectures.builders.vision import language_part
+from estimators.architectures.builders.vision import LANGUAGE_PARTS, language_part
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.image_tokens import Canvases, LongestEdge, OneSize, Pinpoints, Rule, SameTiles, Splits, Tiles
@@ -48,6 +49,8 @@ def whole(f: Fields, name: str, source: Source, example: Example) -> VisionLangu
         NoOpTableError: a family or a tower that no op table is of.
     """
     family = f.config["model_type"]
+    if family in FAMILIES and family not in LANGUAGE_PARTS:
+        raise NoOpTableError(f"{name}: model_type {family!r} has no language part that reads images; leave images beside text out")
     if family not in WHOLE:
         raise NoOpTableError(
             f"{name}: only the language part of model_type {family!r} has an op table; with images: {', '.join(sorted(WHOLE))}"

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.amounts import demand_images
 from bench.cli.main import main
+from estimators.architectures.traced import TracedModel
+from estimators.errors import BadValueError
+from estimators.spec import Source
 from tests.support.whole_vision_language import config_of
 
 
@@ -288,3 +292,48 @@ def test_images_are_what_a_claim_and_a_choice_of_device_are_about(capsys: pytest
     assert "1.00 M samples" in capsys.readouterr().out
     assert main(["check-claim", "llama-3-8b", "--images-total", "9", *claim]) == 2
     assert "--images-total is of a model of images; llama-3-8b reads tokens: give --tokens" in capsys.readouterr().err
+
+
+TEXT = {"model_type": "qwen3_moe", "hidden_size": 64, "num_hidden_layers": 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"model_type": "kimi_k25", "text_config": TEXT, "vision_config": {}},
+            "only the language part of model_type 'kimi_k25' has an op table",
+        ),
+        (
+            {"model_type": "qwen3_omni_moe", "thinker_config": {"text_config": TEXT, "vision_config": {}}},
+            "only the language part of model_type 'qwen3_omni_moe' has an op table",
+        ),
+        ({"model_type": "siglip", "text_config": {}, "vision_config": {}}, "model_type 'siglip' has no language part that reads images"),
+    ],
+)
+@pytest.mark.parametrize("size", [(), ("--image-size", "448")])
+def test_images_of_a_whole_that_no_table_is_of_are_refused_and_not_dropped(
+    config: dict[str, object], said: str, size: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert main(["show", "--config", str(path), "--images", "2", *size]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reads", "said"),
+    [
+        ("pixel_values 3 x 224 x 224", ""),
+        ("input_features 3000 x 80", "reads samples of input_features 3000 x 80: give --tokens, one for each"),
+    ],
+)
+def test_a_traced_model_of_images_is_asked_for_images(reads: str, said: str) -> None:
+    model = TracedModel(
+        name="traced", source=Source(title="t"), runs="M", traced_from="transformers", tables={"train": ()}, takes="sample", reads=reads
+    )
+    if not said:
+        demand_images(model)
+        return
+    with pytest.raises(BadValueError, match=said):
+        demand_images(model)
