@@ -8,7 +8,7 @@ from estimators.architectures.pipeline import Pipeline, Run
 from estimators.counting.estimate import count_params, estimate
 from estimators.frozen import replace
 from estimators.spec import Case
-from estimators.units import format_flop, format_fraction, format_int
+from estimators.units import format_bytes, format_flop, format_fraction, format_int
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import convention_line
 
@@ -39,6 +39,7 @@ def generation_table(
         )
     total = sum(int(str(row["flop"])) for row in rows)
     params = sum(int(str(row["params"])) for row in rows)
+    dtype, weights = runs[0].workload.dtype, [run.workload.bytes_of(int(str(row["params"]))) for run, row in zip(runs, rows, strict=True)]
     for row in rows:
         row["flop_fraction"] = int(str(row["flop"])) / total
     rows.append({"part": "total", "params": params, "flop": total, "flop_fraction": 1.0})
@@ -57,6 +58,7 @@ def generation_table(
             convention_line("full"),
             f"configuration: {pipeline.source}",
             "parameters are of what runs: of the autoencoder its decoder",
+            f"weights in {dtype}: {format_bytes(sum(weights))} of all parts, {format_bytes(max(weights))} the largest; activations on top",
             *([f"{known[0]}, with the whole autoencoder: {format_int(known[1])} parameters"] if known else []),
         ],
         columns=[
@@ -72,6 +74,7 @@ def generation_table(
         facts={
             "model": pipeline.name,
             "params": params,
+            "weight_bytes": sum(weights),
             "generation_flop": total,
             "denoising_steps": steps,
             "guidance": guidance,

@@ -196,6 +196,7 @@ def test_a_video_that_is_made_is_shown_and_trained_on(capsys: pytest.CaptureFixt
     video = ("wan2.1-1.3b", "--video", "5s@16fps", "--image-size", "480x832")
     out = shown(capsys, *video, "--denoising-steps", "50", "--guidance")
     assert "Making a video with wan2.1-t2v-1.3b" in out
+    assert "weights in bf16: 13.4 GiB of all parts, 10.6 GiB the largest" in " ".join(out.split())
     assert "a video of 81 frames of 480 x 832 pixels, a latent of 21 x 60 x 104" in out
     assert "counted as diffusers' WanTransformer3DModel" in shown(capsys, *video)
     trained = estimated(capsys, *video, "--examples", "1M", "--hardware", "h100-sxm5-80gb", "--gpus", "64")
