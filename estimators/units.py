@@ -206,6 +206,15 @@ def format_int(count: int) -> str:
     return f"{count:,}"
 
 
+def plural(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> plural(1, "token"), plural(1200, "token")
+    ('1 token', '1,200 tokens')
+    """
+    return f"{format_int(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def format_grouped(value: float) -> str:
     """A number of days or hours as people read it.
 

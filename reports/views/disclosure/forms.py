@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from estimators.disclosure.disclosure import NOT_ADVICE, Disclosure
 from estimators.frozen import replace
+from estimators.units import plural
 from reports import latex
 from reports.render import render
 from reports.screen import columns_kept
@@ -56,7 +57,7 @@ def _card_section(disclosure: Disclosure) -> str:
     total = disclosure.total
     lines = [
         f"Hardware: {words.hardware_words(disclosure)}",
-        f"Time: {words.hours_words(total)}, {words.plural(len(total.experiments), 'experiment')}",
+        f"Time: {words.hours_words(total)}, {plural(len(total.experiments), 'experiment')}",
         words.begun(words.compute_words(total)),
         words.device_time_words(total),
         f"Energy: {words.energy_words(disclosure)}",
@@ -87,7 +88,7 @@ def neurips(disclosure: Disclosure) -> str:
     )
     parts = [
         f"Workers and their memory: {words.hardware_words(disclosure)}.",
-        f"{words.plural(len(total.experiments), 'experiment')} took {words.hours_words(total)} in total{each_took}.",
+        f"{plural(len(total.experiments), 'experiment')} took {words.hours_words(total)} in total{each_took}.",
         f"In sum: {words.compute_words(total)}.",
         whole,
     ]
@@ -109,7 +110,7 @@ def paper(disclosure: Disclosure) -> str:
     total = disclosure.total
     sentences = [
         f"All experiments ran on {words.hardware_words(disclosure)}.",
-        f"Together they took {words.hours_words(total)} ({words.plural(len(total.experiments), 'experiment')}).",
+        f"Together they took {words.hours_words(total)} ({plural(len(total.experiments), 'experiment')}).",
         f"In sum: {words.compute_words(total)}.",
         f"{words.device_time_words(total)}." if words.device_time_words(total) else "",
         f"Of these: {words.apart_words(disclosure)}." if words.apart_words(disclosure) else "",

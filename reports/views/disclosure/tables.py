@@ -17,6 +17,7 @@ from estimators.units import (
     format_signed_fraction,
     format_small_mass,
     format_watt_hours,
+    plural,
 )
 from reports.table import Column, Table, Value
 from reports.views.disclosure import words
@@ -64,7 +65,7 @@ def totals_table(disclosure: Disclosure) -> Table:
 def title(disclosure: Disclosure) -> str:
     """The answer in a sentence."""
     total = disclosure.total
-    return f"{words.plural(len(total.experiments), 'experiment')}: {words.hours_words(total)}; {words.compute_words(total)}"
+    return f"{plural(len(total.experiments), 'experiment')}: {words.hours_words(total)}; {words.compute_words(total)}"
 
 
 def notes(disclosure: Disclosure) -> list[str]:

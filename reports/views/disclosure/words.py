@@ -19,6 +19,7 @@ from estimators.units import (
     format_signed_fraction,
     format_small_mass,
     format_watt_hours,
+    plural,
 )
 
 KIND_WORDS: dict[EnergyKind, str] = {
@@ -34,15 +35,6 @@ FAR_BELOW, FAR_ABOVE = -0.9, 9.0
 
 WHOLE_WINDOW = 0.95
 """Share of the device time from which on a meter's window is all of it."""
-
-
-def plural(count: int, noun: str) -> str:
-    """A number and its noun.
-
-    >>> plural(1, "experiment"), plural(1200, "experiment")
-    ('1 experiment', '1,200 experiments')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def begun(said: str) -> str:
@@ -122,9 +114,9 @@ def difference_words(difference: float) -> str:
     """A difference of two counts as a share; as so many times where that says more.
 
     >>> difference_words(0.394), difference_words(1999.0), difference_words(-0.999)
-    ('+39.4 %', '2e+03 times', '0.001 times')
+    ('+39.4 %', '2,000 times', '0.001 times')
     """
-    return format_signed_fraction(difference, 1) if FAR_BELOW <= difference <= FAR_ABOVE else f"{1 + difference:.3g} times"
+    return format_signed_fraction(difference, 1) if FAR_BELOW <= difference <= FAR_ABOVE else f"{format_grouped(1 + difference)} times"
 
 
 def energy_words(disclosure: Disclosure, total: Total | None = None) -> str:

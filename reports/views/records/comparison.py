@@ -13,6 +13,7 @@ from bench.statistics.comparison import Comparison, PhaseComparison, Unit
 from bench.statistics.noise_floor import machine
 from bench.statistics.surroundings import surroundings
 from estimators import units
+from estimators.units import plural
 from reports.table import Column, Table, Value
 
 MAX_TOLD = 4
@@ -37,9 +38,9 @@ def headline(compared: Comparison) -> str:
     if compared.verdict == "INCOMPARABLE" or row is None or row.change_fraction is None:
         return " ".join(f"{compared.verdict}: B cannot be held against A: {row.reason if row else 'neither holds a case'}".split())
     ratio = 1 + row.change_fraction
-    counted = f"{_count(row.samples_a, 'sample')} of A, {row.samples_b} of B"
+    counted = f"{plural(row.samples_a, 'sample')} of A, {row.samples_b:,} of B"
     if max(row.records_a, row.records_b) > 1:
-        counted += f", in {_count(row.records_a, 'record')} and {row.records_b}"
+        counted += f", in {plural(row.records_a, 'record')} and {row.records_b:,}"
     if row.low_fraction is None or row.high_fraction is None or row.confidence is None:
         said = f"B takes about {ratio:.2g} times as long as A ({counted})"
         return f"{compared.verdict}: not shown to be different: {said}; no interval can be drawn from so few samples{_which(compared, row)}"
@@ -71,10 +72,6 @@ def _which(compared: Comparison, row: PhaseComparison) -> str:
     cases = {other.case for other in compared.phases}
     where = row.phase + (f" of {row.case}" if len(cases) > 1 else "")
     return f"; {where}, one of {len(judged)} such rows of {len(compared.phases)}" if len(judged) > 1 else f"; {where}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def verdict_table(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measurement], *, label_a: str, label_b: str) -> Table:
@@ -174,7 +171,7 @@ def _environments(a: Sequence[Measurement], b: Sequence[Measurement]) -> Iterato
 
 
 def _records(held: Sequence[Measurement]) -> str:
-    return _count(len(held), "record")
+    return plural(len(held), "record")
 
 
 def _machines(held: Sequence[Measurement]) -> str:

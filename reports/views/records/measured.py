@@ -55,20 +55,11 @@ def tables(record: Measurement) -> list[Table]:
     return [_answer(record), *(table for table in others if table.rows)]
 
 
-def plural(number: int, noun: str) -> str:
-    """A number of things.
-
-    >>> plural(1, "token"), plural(5, "token")
-    ('1 token', '5 tokens')
-    """
-    return f"{units.format_int(number)} {noun}{'' if number == 1 else 's'}"
-
-
 def settings(asked: Asked) -> list[str]:
     """What of a request changes how the same work is done, and is not the default."""
     how = ["torch.compile"] if asked.compile else []
     how += ["static cache"] if asked.cache == "static" else []
-    return how + ([f"{plural(asked.train_days, 'training day')}"] if asked.train_days else [])
+    return how + ([f"{units.plural(asked.train_days, 'training day')}"] if asked.train_days else [])
 
 
 def conditions(record: Measurement) -> list[str]:
@@ -80,7 +71,7 @@ def conditions(record: Measurement) -> list[str]:
     if (asked.seq_len or 1) > 1:
         sizes.append(f"{'sequence' if asked.task in ('train', 'forward') else 'prompt'} of {asked.seq_len} tokens")
     if asked.new_tokens:
-        sizes.append(plural(asked.new_tokens, "new token"))
+        sizes.append(units.plural(asked.new_tokens, "new token"))
     if asked.recompute != "none":
         sizes.append(f"recompute {asked.recompute}")
     device = record.environment.device or DeviceFacts()
@@ -101,12 +92,12 @@ def conditions(record: Measurement) -> list[str]:
 
 def _interval(record: Measurement, phase: Phase) -> str:
     interval = interval_s(record, phase)
-    samples = plural(len(phase.samples_s), "sample")
+    samples = units.plural(len(phase.samples_s), "sample")
     if len(phase.samples_s) == 1:
         return samples
     of = f"median of {samples}, MAD {units.format_duration(robust.mad(phase.samples_s), 2)}"
     if steps_of_unlike_size(record, phase):
-        of = f"mean of {plural(len(phase.samples_s), 'step')} that differ in size"
+        of = f"mean of {units.plural(len(phase.samples_s), 'step')} that differ in size"
     if interval is None:
         return f"{of}; too few for an interval"
     return f"{of}; 95 %: {units.format_duration(interval[0])} to {units.format_duration(interval[1])}"
@@ -157,7 +148,7 @@ def _answer(record: Measurement) -> Table:
     phase = main_phase(record)
     if head and head[0] > 0 and phase and steps_of_unlike_size(record, phase):
         rate = f"{format_rate(items_per_sample(record, phase) / head[0])} {phase.item}s per second"
-        title = f"{record.request.model}: {rate} over {plural(len(phase.samples_s), STEP[task])} that differ in size ({head[1]})"
+        title = f"{record.request.model}: {rate} over {units.plural(len(phase.samples_s), STEP[task])} that differ in size ({head[1]})"
     else:
         title += f" in {_seconds(record, phase)(head[0])} ({head[1]})" if head else ", not timed"
     if record.status != "complete":
@@ -194,9 +185,9 @@ def _times(record: Measurement, answer: _Answer) -> None:
         answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(record, phase), head[1], note)
         items, item = items_per_sample(record, timed) if isinstance(timed, Phase) else timed.items_per_sample, timed.item
         if head[0] > 0:
-            each = f"{plural(round(items), item)} each time"
+            each = f"{units.plural(round(items), item)} each time"
             if isinstance(timed, Phase) and steps_of_unlike_size(record, timed):
-                each = f"{plural(round(items * len(timed.samples_s)), item)} in all of them"
+                each = f"{units.plural(round(items * len(timed.samples_s)), item)} in all of them"
             what = f"{item}s per second, padding left out" if item == "token" and record.proof.watched else f"{item}s per second"
             answer.add(f"{item.replace(' ', '_')}s_per_s", what, items / head[0], format_rate, head[1], each)
     if task == "generate":

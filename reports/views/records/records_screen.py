@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from bench.records.record import Measurement
 from bench.statistics.noise_floor import TASK
 from estimators.frozen import replace
+from estimators.units import plural
 from reports.checks.crosscheck import crosscheck, failed
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.records.checks import checks_line, failed_lines
 from reports.views.records.learner import learned_line, learner_lines
-from reports.views.records.measured import plural
 from reports.views.records.served import served_screen
 
 MAX_TEXT = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from estimators.units import format_fraction, format_int
+from estimators.units import format_fraction, format_int, plural
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 
@@ -59,7 +59,7 @@ def _answer(summary: Mapping[str, Any]) -> str:
     scored, sources = format_int(summary["scored"]), summary["sources"]
     return (
         f"Predicted step times are off by {format_fraction(summary['median_error'])} (median) over {scored} measured steps "
-        f"of {format_int(sources)} source{'' if sources == 1 else 's'}"
+        f"of {plural(sources, 'source')}"
     )
 
 

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from estimators.counting.conventions import CONVENTIONS
 from estimators.spec import Hardware, Model, Workload
-from estimators.units import (
-    format_byte_rate,
-    format_bytes,
-    format_duration,
-    format_flop,
-    format_flop_rate,
-    format_int,
-    format_rate,
-)
+from estimators.units import format_byte_rate, format_bytes, format_duration, format_flop, format_flop_rate, format_int, format_rate, plural
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import convention_line, device_lines, length_source, scope_lines
 from reports.views.training.step_memory import memory_table
@@ -65,15 +57,11 @@ def too_large_notes(hardware: Hardware, num_bytes: int) -> list[str]:
     ]
 
 
-def _plural(number: int, noun: str) -> str:
-    return f"{format_int(number)} {noun}{'' if number == 1 else 's'}"
-
-
 def work_text(workload: Workload, item: str) -> str:
     """What a step is of, such as ``5 x 1 token after 512 cached``."""
     if item == "sample":
-        return _plural(workload.batch, "sample")
-    shape = f"{format_int(workload.batch)} x {_plural(workload.seq_len, 'token')}"
+        return plural(workload.batch, "sample")
+    shape = f"{format_int(workload.batch)} x {plural(workload.seq_len, 'token')}"
     return f"{shape} after {format_int(workload.context_len)} cached" if workload.context_len else shape
 
 
@@ -214,8 +202,8 @@ def generation_table(
     return Table(
         title=headline,
         conditions=[
-            f"{_plural(batch, 'prompt')} of {format_int(generation.prompt_tokens)} tokens, {_plural(beams, 'beam')} each: "
-            f"{_plural(generation.rows, 'row')} per step; {dtype}; FLOP counted {convention}",
+            f"{plural(batch, 'prompt')} of {format_int(generation.prompt_tokens)} tokens, {plural(beams, 'beam')} each: "
+            f"{plural(generation.rows, 'row')} per step; {dtype}; FLOP counted {convention}",
             *hardware_line(hardware, dtype),
         ],
         columns=[
