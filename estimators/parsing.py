@@ -127,7 +127,7 @@ def _whole(number: str, scale: int) -> tuple[int, int]:
 
 
 def parse_float(given: str | float, name: str, *, minimum: float, maximum: float, exclusive_minimum: bool = False) -> float:
-    """Read a finite number within a range, or check one; of text, a trailing ``%`` divides by 100.
+    """Read a finite number within a range, or check one; of text, a trailing ``%`` divides by 100. Raises BadValueError.
 
     >>> parse_float("45%", "utilization", minimum=0, maximum=1), parse_float(0.45, "utilization", minimum=0, maximum=1)
     (0.45, 0.45)
@@ -147,7 +147,7 @@ def parse_float(given: str | float, name: str, *, minimum: float, maximum: float
 
 
 def parse_flop_rate(text: str, name: str) -> float:
-    """Read a rate of operations as tools print it, such as ``450`` or ``0.45P``; a bare number is TFLOP/s.
+    """Read a rate of operations as tools print it, such as ``450`` or ``0.45P``; a bare number is TFLOP/s. Raises BadValueError.
 
     >>> parse_flop_rate("450", "tflops"), parse_flop_rate("1.2P", "tflops")
     (450000000000000.0, 1200000000000000.0)
@@ -160,7 +160,7 @@ def parse_flop_rate(text: str, name: str) -> float:
 
 
 def parse_byte_rate(text: str, name: str) -> float:
-    """Read a bandwidth such as ``50GB/s``, or ``400Gb/s`` in bits, in bytes per second.
+    """Read a bandwidth such as ``50GB/s``, or ``400Gb/s`` in bits, in bytes per second. Raises BadValueError.
 
     >>> parse_byte_rate("50GB/s", "network"), parse_byte_rate("400Gb/s", "network")
     (50000000000.0, 50000000000.0)
@@ -188,7 +188,7 @@ def parse_carbon(given: str | float, name: str) -> float:
 
 
 def parse_duration(given: str | float, name: str) -> float:
-    """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days.
+    """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days. Raises BadValueError.
 
     >>> parse_duration("14d", "deadline"), parse_duration(14, "deadline")
     (1209600.0, 1209600.0)

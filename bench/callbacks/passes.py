@@ -135,7 +135,7 @@ class PassLedger:
         return self._numbers.get(look)
 
     def number(self, look: Hashable, forward: Forward) -> int:
-        """Of a kind of pass: equal numbers compute equally much."""
+        """Of a kind of pass: equal numbers compute equally much. Raises UnavailableError."""
         number = self._numbers.get(look)
         if number is None:
             if len(self._numbers) >= MAX_KINDS:

@@ -127,7 +127,7 @@ class WorkOfLengths:
                 raise UnavailableError("documents are packed into rows, and the FLOP of a row are no sum of its length and its square")
 
     def of_documents(self, kind: str, lengths: Sequence[int]) -> Work:
-        """One pass of packed documents, each by itself."""
+        """One pass of packed documents, each by itself. Raises UnavailableError."""
         linear, square = sum(lengths), sum(length**2 for length in lengths)
         first, last = (self._counts[end][kind] for end in self._ends)
         numbers: dict[str, int] = {}

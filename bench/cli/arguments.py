@@ -185,7 +185,7 @@ TORCH_NAMES = {
 
 
 def dtype(text: str) -> str:
-    """Read a number format by its name here or torch's."""
+    """Read a number format by its name here or torch's. Raises BadValueError."""
     name = text.casefold().removeprefix("torch.")
     name = TORCH_NAMES.get(name, name)
     if name not in DTYPE_BYTES:

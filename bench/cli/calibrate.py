@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, out: Output) -> int:
-    """Calibrate, or with --check take the calibration that there is, predict and measure."""
+    """Calibrate, or with --check take the calibration that there is, predict and measure. Raises BadValueError."""
     from bench.backend import device as devices
     from bench.calibration import calibrate
     from bench.records import calibration_file

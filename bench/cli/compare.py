@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, out: Output) -> int:
-    """Compare, print, and return the verdict's exit code."""
+    """Compare, print, and return the verdict's exit code. Raises BadRecordError, BadValueError."""
     from bench.statistics.comparison import compare
     from bench.statistics.rates import MAIN_PHASE
     from reports.checks.evidence import fault

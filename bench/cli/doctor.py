@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, out: Output) -> int:
-    """Look, print, and return 1 where a measurement here would not be trusted."""
+    """Look, print, and return 1 where a measurement here would not be trusted. Raises BadValueError."""
     if options.device is not None and not options.torch:
         raise BadValueError(f"--device {options.device[:40]} is torch's name for it; add --torch")
     checked = list(items(options.out, ask_torch=options.torch, device=options.device))

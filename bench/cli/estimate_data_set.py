@@ -89,7 +89,7 @@ def read(options: Options, out: Output) -> tuple[Options, Reading | None]:
 
 
 def as_fit(options: Options, seq_len: int | None) -> fit.Options:
-    """The same job as `fit` is asked about.
+    """The same job as `fit` is asked about. Raises BadValueError.
 
     Args:
         seq_len: of the longest row; None where a file says it.

@@ -146,7 +146,7 @@ def _offloaded(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def run(options: Options, out: Output) -> int:
-    """Fit; 1 for NO, and under --strict for TIGHT."""
+    """Fit; 1 for NO, and under --strict for TIGHT. Raises BadValueError."""
     hardware = arguments.load_hardware(options.hardware)
     if options.menu:
         return _menu(options, hardware, out)

@@ -62,7 +62,7 @@ class Append(argparse.Action):
 
 
 def paths(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
-    """One path, or several."""
+    """One path, or several. Raises BadValueError."""
     found = (given,) if isinstance(given, str) else (os.fspath(given),) if isinstance(given, os.PathLike) else tuple(map(os.fspath, given))
     if not all(found):
         raise BadValueError("--from names no file; expected such as axolotl.yml or trl=args.json")

@@ -33,7 +33,7 @@ def run(
     waterfall: bool,
     out: Output,
 ) -> int:
-    """Run every one, print their table and leave their page; 1 if a check of any failed, or one was left out.
+    """Run every one, print their table and leave their page; 1 if a check of any failed, or one was left out. Raises UnknownNameError.
 
     Args:
         request_of: a model's request, as the command line has it, and its name in the hub's cache.

@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, out: Output) -> int:
-    """Predict every row and say how far off it is; 1 where no row could be scored."""
+    """Predict every row and say how far off it is; 1 where no row could be scored. Raises BadValueError."""
     if options.constants:
         constants = [accuracy.constants_table(efficiency_file())]
         out.emit(constants, replace(accuracy_screen(constants), is_list=True))

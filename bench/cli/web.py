@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, out: Output) -> int:
-    """Serve the forms until interrupted."""
+    """Serve the forms until interrupted. Raises BadValueError, UnavailableError."""
     if out.file is not None or out.format != "text":
         raise BadValueError("web shows its answers in a browser; leave --format and --output out")
     from bench.web import app  # deferred, as every verb's work

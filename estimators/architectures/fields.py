@@ -59,7 +59,7 @@ class Fields:
         return BadConfigError(f"{self.name}: {key} is {str(value)[:60]!r}; expected {expected}")
 
     def integer(self, *keys: str, default: int | None = None, minimum: int = 1) -> int:
-        """The first of `keys` that is set, as an integer within minimum..MAX_DIMENSION."""
+        """The first of `keys` that is set, as an integer within minimum..MAX_DIMENSION. Raises BadConfigError."""
         key, value = self._get(keys)
         if value is None:
             if default is None:
@@ -110,6 +110,6 @@ class Fields:
         return value
 
     def divides(self, small_key: str, small: int, large_key: str, large: int) -> None:
-        """Demand that `large` is a multiple of `small`."""
+        """Demand that `large` is a multiple of `small`. Raises BadConfigError."""
         if large % small:
             raise BadConfigError(f"{self.name}: {large_key} {large} is not a multiple of {small_key} {small}; the heads do not divide")

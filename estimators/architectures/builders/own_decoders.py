@@ -280,7 +280,7 @@ LLAVA = {"LlavaLlama": llama, "LlavaMistral": mistral, "LlavaQwen": qwen2}
 
 @by_hand
 def first_llava(f: Fields, name: str, source: Source) -> Decoder:
-    """The language part of LLaVA as its authors publish it, whose fields stand at the top: that of its class."""
+    """The language part of LLaVA as its authors publish it, whose fields stand at the top: that of its class. Raises NoOpTableError."""
     named = f.config.get("architectures")
     written = str(named[0]) if isinstance(named, list) and named else f"Llava{str(f.config['model_type']).rpartition('_')[2].title()}"
     build = next((family for begin, family in LLAVA.items() if written.startswith(begin)), None)

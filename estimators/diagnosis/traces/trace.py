@@ -91,7 +91,7 @@ class _Read:
         self.has_stacks = self.is_trace = False
 
     def event(self, event: Any) -> None:
-        """One element of traceEvents."""
+        """One element of traceEvents. Raises BadValueError."""
         self.num_events += 1
         if not isinstance(event, dict):
             self.num_broken += 1

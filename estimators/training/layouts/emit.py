@@ -140,7 +140,7 @@ def _replicas(found: dict[str, Any], name: str, num_devices: int) -> int:
 
 
 def complete(found: dict[str, Any]) -> None:
-    """Of devices, micro-batch, passes and batch, the one that follows from the others."""
+    """Of devices, micro-batch, passes and batch, the one that follows from the others. Raises BadValueError."""
     dp, micro, passes, whole = (found.get(name) for name in ("dp", "micro_batch", "passes", "global_batch"))
     if dp and micro and passes:
         if found.setdefault("global_batch", dp * micro * passes) != dp * micro * passes:

@@ -192,7 +192,7 @@ def base(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
 
 
 def checkpointing(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
-    """gradient_checkpointing, which may be a word, and activation_offloading beside it."""
+    """gradient_checkpointing, which may be a word, and activation_offloading beside it. Raises BadValueError."""
     key = "gradient_checkpointing"
     kind = word(values.get(key))
     if kind in ("offload", "unsloth", "offload_disk"):

@@ -121,7 +121,7 @@ USUAL_PROJECTION = 16
 
 
 def objective(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
-    """The stage, with the loss of preferences and the reference beside it."""
+    """The stage, with the loss of preferences and the reference beside it. Raises BadValueError."""
     stage = word(values.get("stage", "sft"))
     if stage not in _STAGES:
         raise BadValueError(f"stage is {stage[:40]!r}; expected one of: {', '.join(_STAGES)}; ppo is not priced")
@@ -155,7 +155,7 @@ def base(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
 
 
 def frozen_layers(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
-    """How many of the last layers are trained under finetuning_type: freeze."""
+    """How many of the last layers are trained under finetuning_type: freeze. Raises BadValueError."""
     if word(values.get("finetuning_type")) != "freeze":
         return {}
     key = "freeze_trainable_layers"

@@ -39,7 +39,7 @@ def named(given: str) -> tuple[str, str]:
 
 
 def read_file(name: str, path: str, label: str) -> list[FileRead]:
-    """What one file says, and a DeepSpeed configuration within it.
+    """What one file says, and a DeepSpeed configuration within it. Raises BadValueError.
 
     Args:
         name: of its format; empty to recognise it.

@@ -109,7 +109,7 @@ def precision(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
 
 
 def sharded(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
-    """The list, text or switch `fsdp`, with the block beside it, which alone turns nothing on."""
+    """The list, text or switch `fsdp`, with the block beside it, which alone turns nothing on. Raises BadValueError."""
     said = values.get("fsdp")
     if said in (None, "", [], False):
         return {}

@@ -246,7 +246,10 @@ def _fsdp(found: dict[str, Any], devices: int) -> dict[str, Any]:
 
 
 def strategy(found: Mapping[str, Any]) -> tuple[int, bool]:
-    """The stage of ZeRO that it is, and whether one copy of the model lies within a node. FSDP 1 has words or numbers, FSDP 2 a flag."""
+    """The stage of ZeRO that it is, and whether one copy of the model lies within a node. FSDP 1 has words or numbers, FSDP 2 a flag.
+
+    Raises BadValueError.
+    """
     said = found.get("fsdp_config.fsdp_sharding_strategy", found.get("fsdp_config.fsdp_reshard_after_forward", True))
     word = str(said).upper()
     if word in ("TRUE", "FALSE"):

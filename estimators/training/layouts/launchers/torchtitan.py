@@ -156,7 +156,7 @@ def values(text: str) -> dict[str, Any]:
 
 
 def fields(text: str) -> dict[str, Any]:
-    """What the tables say of a layout."""
+    """What the tables say of a layout. Raises BadValueError."""
     found = values(text)
 
     def number(key: str, default: int) -> int:
