@@ -76,6 +76,7 @@ class Experts(Part):
         latent_bias: whether these two projections have a bias.
         activation: name of their activation function.
         bias: of the experts' layers.
+        joint_bias: whether one bias is added to what they make together.
         router_bias: whether the router's linear layer has a bias.
         wide_router: whether it is multiplied in fp32, autocast or not.
         widens_router: whether it is multiplied in fp32 unless autocast makes it another.
@@ -101,6 +102,7 @@ class Experts(Part):
     width: int
     activation: str = "silu"
     bias: bool = False
+    joint_bias: bool = False
     router_bias: bool = False
     wide_router: bool = False
     widens_router: bool = False
@@ -141,6 +143,8 @@ class Experts(Part):
             table.append(lead(label="latent_out", d_in=edge, d_out=width, reads=(table[-1].name,)))
         if self.steered:
             table.append(replace(parameters(w, prefix, "choice_bias", "router", num=self.num, count=count), frozen=True))
+        if self.joint_bias:
+            table.append(parameters(w, prefix, "joint_bias", "experts", num=width, count=count))
         if self.shared:
             table += self.shared.ops(w, width, f"{prefix}.shared", count)
         if self.apart:

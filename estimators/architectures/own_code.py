@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.feed_forward import Experts
 from estimators.architectures.fields import Fields
 from estimators.errors import BadConfigError
 from estimators.frozen import replace
-from estimators.spec import Model, Source
+from estimators.spec import Model, Source, Workload
 
 SAME_SIZE: tuple[tuple[str, ...], ...] = (
     ("hidden_size", "n_embd", "n_embed", "d_model", "model_dim"),
@@ -163,10 +162,10 @@ def without_size(f: Fields, *keys: str) -> None:
         f.config.get(key)
 
 
-Build = Callable[[Fields, str, Source], Model]
+Built = TypeVar("Built", bound=Model)
 
 
-def by_hand(build: Build) -> Build:
+def by_hand(build: Callable[[Fields, str, Source], Built]) -> Callable[[Fields, str, Source], Built]:
     """A builder of such a type, that demands the sizes and says what it did not read.
 
     Raises:
@@ -175,7 +174,7 @@ def by_hand(build: Build) -> Build:
     """
 
     @functools.wraps(build)
-    def built(f: Fields, name: str, source: Source) -> Model:
+    def built(f: Fields, name: str, source: Source) -> Built:
         noted, before = Noted(f.config), set(f.taken)
         try:
             model = build(f.over(noted), name, source)
@@ -225,11 +224,9 @@ def unread_size(name: str, key: str, other: str, config: Mapping[str, Any]) -> B
 
 def demand_experts(f: Fields, model: Model) -> None:
     """Refuse experts that a model has none of. Raises BadConfigError."""
-    if isinstance(model, Decoder) and any(isinstance(part, Experts) for block in model.blocks for _, part in block.parts):
-        return
     for key in EXPERT_KEYS:
         value = f.config.get(key)
-        if value not in (None, 0, 1):
+        if value not in (None, 0, 1) and not any(op.component == "experts" for op in model.ops(Workload())):
             raise f.fail(key, value, f"1, or none: the op table of {f.config.get('model_type')!r} has no experts")
 
 

@@ -40,6 +40,8 @@ def _parsed(config: Mapping[str, Any]) -> tuple[Any, str, str]:
     model_type = str(config.get("model_type"))
     if model_type not in CONFIG_MAPPING_NAMES and (its := _type_of_class(config)) in CONFIG_MAPPING_NAMES:
         model_type, config = its, {**config, "model_type": its}
+    if model_type in LIGHTNING:
+        model_type, config = "minimax", _lightning(config)
     if model_type in CONFIG_MAPPING_NAMES:
         parsed = hf_config(config)
         _demand_sizes_read(config, parsed)
@@ -63,6 +65,21 @@ def _parsed(config: Mapping[str, Any]) -> tuple[Any, str, str]:
             "count that with sixnd.count"
         )
     raise BadConfigError(f"{without}; expected a type that transformers has, or one of: python -m bench list families")
+
+
+LIGHTNING = ("minimax_m1", "minimax_text_01")
+"""Types of code of their own that transformers has as MiniMax, with other words for which layers attend to all tokens."""
+
+
+def _lightning(config: Mapping[str, Any]) -> dict[str, Any]:
+    """MiniMax-Text-01 and M1 as transformers has them. Raises BadConfigError for layers that it has not."""
+    kinds, layers = config.get("attn_type_list"), config.get("num_hidden_layers")
+    if not isinstance(kinds, list) or len(kinds) != layers or not all(kind in (0, 1) for kind in kinds):
+        raise BadConfigError(f"attn_type_list is {str(kinds)[:60]!r}; expected {layers} times 0 or 1: 1 for attention to all tokens")
+    if config.get("shared_intermediate_size") not in (None, 0):
+        said = str(config["shared_intermediate_size"])[:40]
+        raise BadConfigError(f"shared_intermediate_size is {said!r}; expected 0: transformers' MiniMax has no shared experts")
+    return {**config, "model_type": "minimax", "layer_types": ["full_attention" if kind else "linear_attention" for kind in kinds]}
 
 
 def _demand_sizes_read(config: Mapping[str, Any], parsed: Any) -> None:

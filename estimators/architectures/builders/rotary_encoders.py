@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
 from estimators.architectures.builders.encoders import masked_lm
-from estimators.architectures.builders.parts import HeadTable, classifier, head_width, heads_named, labels, pooler
+from estimators.architectures.builders.experts import experts_of
+from estimators.architectures.builders.parts import HeadTable, class_named, classifier, head_width, heads_named, labels, pooler
+from estimators.architectures.builders.sizes import MAX_VARIED_LAYERS
 from estimators.architectures.encoder import Encoder, Projection, Tower
-from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.own_code import by_hand, only, without_size
 from estimators.architectures.stems import TokenStem
 from estimators.frozen import replace
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 
 NOMIC_BERTS_OWN: dict[str, object] = {
-    "num_experts": None,
     "activation_function": "swiglu",
     "causal": False,
     "mlp_fc1_bias": False,
@@ -38,6 +39,8 @@ NOMIC_BERTS_OWN: dict[str, object] = {
 
 def nomic_bert(f: Fields, name: str, source: Source) -> Encoder:
     """Nomic BERT: NomicBertModel (without pooler), NomicBertForMaskedLM and others; norms behind the sums, no biases in its layers."""
+    if f.config.get("num_experts") is not None:
+        return nomic_with_experts(f, name, source)
     for key, value in NOMIC_BERTS_OWN.items():
         if f.config.get(key) not in (None, value):
             raise f.fail(key, f.config[key], f"{str(value).lower()}: transformers' Nomic BERT has no other")
@@ -65,6 +68,39 @@ def nomic_bert(f: Fields, name: str, source: Source) -> Encoder:
     longest = f.integer("max_position_embeddings", "n_positions", default=2048)
     tower = Tower(stem=stem, width=d, blocks=(block,))
     return Encoder(name=name, source=source, runs=runs, tower=tower, heads=heads, max_positions=longest)
+
+
+@by_hand
+def nomic_with_experts(f: Fields, name: str, source: Source) -> Encoder:
+    """Nomic Embed 2, whose code comes with its repository: biases everywhere, no gates, experts on every second layer.
+
+    Experts have no biases of their own, and one together. From memory of that code, unchecked.
+    """
+    only(f, {"activation_function": "gelu", "causal": False, "prenorm": False, "parallel_block": False, "use_rms_norm": False})
+    only(f, {"qkv_proj_bias": True, "mlp_fc1_bias": True, "mlp_fc2_bias": True, "num_shared_experts": 0, "expert_choice_router": False})
+    without_size(f, "ffn_div", "moe_impl", "moe_normalize_expert_weights", "pad_vocab_size_multiple", "use_xentropy", "moe_resid_pdrop")
+    without_size(
+        f, "fused_bias_fc", "dense_seq_output", "max_trained_positions", "rotary_emb_interleaved", "scale_attn_by_inverse_layer_idx"
+    )
+    class_named(f, ("NomicBertModel",), "NomicBertModel")
+    d, n, width = f.integer("n_embd"), f.integer("n_head"), f.integer("n_inner")
+    num, chosen = experts_of(f, num=None, per_token=None, num_keys=("num_experts",), per_token_keys=("moe_top_k",))
+    every = f.integer("moe_every_n_layers")
+    dense = FeedForward(width=width, activation="gelu", bias=True)
+    experts = Experts(num=num, per_token=chosen, width=width, activation="gelu", gated=False, router_layer=True, joint_bias=True)
+
+    def layer(i: int) -> Block:
+        part = experts if i % every == 1 else dense
+        parts = (("attention", replace(_attention(f, n, n, d, bias=True), fused=True)), ("mlp", part))
+        return Block(count=1, parts=parts, norms=2, norm=LAYER_NORM, prenorm=False, norm_of_sum=True)
+
+    stem = TokenStem(vocab=f.integer("vocab_size"), token_types=f.integer("type_vocab_size", default=2, minimum=0), norm=LAYER_NORM)
+    if (count := f.integer("n_layer")) > MAX_VARIED_LAYERS:
+        raise f.fail("n_layer", count, f"at most {MAX_VARIED_LAYERS:,} layers where they differ")
+    tower = Tower(stem=stem, width=d, blocks=tuple(layer(i) for i in range(count)))
+    return Encoder(
+        name=name, source=source, runs="NomicBertModel", tower=tower, heads=(), max_positions=f.integer("n_positions", default=2048)
+    )
 
 
 def eurobert(f: Fields, name: str, source: Source) -> Encoder:

@@ -251,6 +251,11 @@ def test_an_image_model_gets_images_of_its_own_size() -> None:
     assert "no cache" in said.decode_reason
 
 
+LIGHTNING: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4, "head_dim": 8}
+LIGHTNING |= {"num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2, "vocab_size": 50, "attn_type_list": [0, 0, 1]}
+LIGHTNING |= {"model_type": "minimax_text_01", "architectures": ["MiniMaxText01ForCausalLM"], "auto_map": {"AutoConfig": "mine.Config"}}
+
+
 @pytest.mark.parametrize(
     ("config", "match"),
     [
@@ -274,6 +279,8 @@ def test_an_image_model_gets_images_of_its_own_size() -> None:
             "intermediate_size is missing, and ffn_hidden_size is 64",
         ),
         ({"model_type": "vipllava", "hidden_size": 64}, "text_config.hidden_size is missing, and hidden_size is 64, which"),
+        (LIGHTNING | {"attn_type_list": [0, 1]}, r"attn_type_list is '\[0, 1\]'; expected 3 times 0 or 1"),
+        (LIGHTNING | {"shared_intermediate_size": 9}, "shared_intermediate_size is '9'; expected 0: transformers' MiniMax has no shared"),
         (XGLM | {"attention_heads": 5}, "transformers cannot build 'xglm'|does not run"),
         (XGLM | {"d_model": -1}, "transformers cannot build 'xglm'|refuses"),
     ],
@@ -282,6 +289,28 @@ def test_what_cannot_be_counted_is_one_line(config: dict[str, Any], match: str) 
     with pytest.raises(BadConfigError, match=match) as caught:
         count_config(config, batch=1, seq_len=8)
     assert "\n" not in str(caught.value)
+
+
+def test_a_type_of_own_code_that_transformers_has_under_another_name_is_that() -> None:
+    """MiniMax-Text-01's two kinds of layers: of 32·(3·32 + 2·32) + 32 of attention in chunks, of 32·(2·32 + 2·16) of attention to all."""
+    said = count_config(LIGHTNING, batch=1, seq_len=8)
+    assert said.built_as == "MiniMaxForCausalLM"
+    layer = 4 * 3 * 32 * 16 + 4 * 32 + 2 * 32
+    assert said.params == 2 * 50 * 32 + 32 + 3 * layer + 2 * (32 * 5 * 32 + 32) + 32 * (2 * 32 + 2 * 16)
+
+
+@pytest.mark.slow
+def test_minimax_text_01_has_the_parameters_of_its_files() -> None:
+    """456,089,655,296 elements (from memory, unchecked), of 80 layers of which every eighth attends to all tokens."""
+    config = LIGHTNING | {
+        "hidden_size": 6144,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "head_dim": 128,
+    }
+    config |= {"num_key_value_heads": 8, "num_local_experts": 32, "vocab_size": 200064, "attn_type_list": [0, 0, 0, 0, 0, 0, 0, 1] * 10}
+    assert count_config(config, batch=1, seq_len=8).params == 456_089_655_296
 
 
 def test_a_size_beside_the_part_that_has_it_is_no_hindrance() -> None:
