@@ -193,7 +193,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
     Raises:
         BadRecordError: the record that was named is not of a self-test, or of another machine.
     """
-    from bench.records.record import read
+    from bench.records.record import files_below, read
     from bench.statistics.noise_floor import TASK, machine, newest, noise_floor
 
     machines = {machine(record) for record in records if record.request.task != TASK}
@@ -207,7 +207,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
         return floor
     folders = {path if path.is_dir() else path.parent for path in sides} | {Path(DEFAULT_OUT)}
     selftests = []
-    for path in sorted({file for folder in folders if folder.is_dir() for file in folder.rglob(SELF_TESTS)}):
+    for path in sorted({file for folder in folders for file in files_below(folder, SELF_TESTS)}):
         try:
             record = read(path)
         except BadRecordError as error:

@@ -171,7 +171,7 @@ def _is_source(options: Options) -> bool:
         raise BadValueError(f"unexpected {options.what[:80]!r}: the model is {(options.model or options.config or '')[:80]} already")
     path = Path(options.what)
     names_a_file = options.what.endswith((os.sep, ".csv", ".json")) or options.what.startswith((".", os.sep)) or len(path.parts) > 2
-    holds_config = (path / "config.json").is_file() or path.name == "config.json"
+    holds_config = os.path.isfile(path / "config.json") or path.name == "config.json"
     return not holds_config and (os.path.exists(path) or names_a_file)
 
 

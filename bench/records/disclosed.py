@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.records.experiments import experiments_of, ran
-from bench.records.record import read_folder
+from bench.records.record import files_below, read_folder
 from estimators.disclosure.codecarbon import is_emissions, read_emissions
 from estimators.disclosure.experiment import Experiment, Utilization
 from estimators.errors import BadRecordError, BadValueError
@@ -77,7 +77,7 @@ def read_source(path: str, *, preliminary: Sequence[str] = (), utilization: Util
 
 def emissions_below(folder: str) -> list[str]:
     """codecarbon's files in a folder and below it, by their header."""
-    return [str(path) for path in sorted(Path(folder).rglob("*.csv")) if path.is_file() and is_emissions(_first_line(path))]
+    return [str(path) for path in files_below(Path(folder), "*.csv") if path.is_file() and is_emissions(_first_line(path))]
 
 
 def _first_line(path: Path) -> str:

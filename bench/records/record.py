@@ -10,6 +10,7 @@ and checks are computed when it is read.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,6 +192,11 @@ def read(path: Path) -> Measurement:
         raise DamagedRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; delete it or restore a copy") from None
 
 
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """The files in a folder and below it whose names match, in order; a folder that may not be read, or goes meanwhile, holds none."""
+    return sorted(Path(place, name) for place, _, names in os.walk(folder) for name in fnmatch.filter(names, pattern))
+
+
 def read_folder(folder: Path, *, all_sound: bool = False) -> tuple[list[Measurement], list[str]]:
     """Every record below a folder, oldest first, and one line per file that could not be read.
 
@@ -206,7 +212,7 @@ def read_folder(folder: Path, *, all_sound: bool = False) -> tuple[list[Measurem
             return [read(folder)], []
         raise BadRecordError(f"no record folder {str(folder)!r}; make one with: python -m bench run --model linreg-1d --out {folder}")
     records, problems = [], []
-    for path in sorted(folder.rglob("*.json")):
+    for path in files_below(folder, "*.json"):
         if path.is_fifo():
             problems.append(f"{str(path)!r} is a pipe and no record; move it out of the folder")
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -159,3 +160,24 @@ def test_an_option_that_an_answer_has_no_use_for_is_not_passed_over(words: str, 
     line = complaint(shlex.split(words), capsys)
     assert said in line
     assert len(line) < 600
+
+
+@pytest.mark.parametrize(("verb", "said"), [("report", "no readable record in"), ("disclose", "neither a record")])
+def test_a_folder_that_goes_while_records_are_looked_for_is_no_fault(
+    verb: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """os.scandir of a folder that another program has removed meanwhile: what else is there counts, here nothing."""
+    gone, scandir = tmp_path / "gone", os.scandir
+    gone.mkdir()
+
+    def racing(path: str | os.PathLike[str] = ".") -> object:
+        if os.fspath(path) == str(gone):
+            raise FileNotFoundError(2, "No such file or directory", str(gone))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", racing)
+    assert said in complaint([verb, str(tmp_path)], capsys)
+
+
+def test_a_name_that_no_system_can_have_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "a" * 20 in complaint(["disclose", "a" * 5000], capsys)
