@@ -6,7 +6,7 @@ from estimators.architectures.block import LAYER_NORM, Norm
 from estimators.architectures.encoder import Projection
 from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
 from estimators.architectures.vision import demand_samples
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.samples import Image
 from estimators.spec import Model, Op, Source, Workload
 
@@ -79,19 +79,19 @@ class Convolution:
         ]
         if self.norm:
             gain, bias = self.norm.gain, self.norm.bias
-            table.append(
-                norm(
-                    w,
-                    self.name,
-                    cut="whole",
-                    width=self.channels_out,
-                    gain=gain,
-                    bias=bias,
-                    rows=w.batch * positions,
-                    count=self.count,
-                    recomputed=False,
-                )
+            row = norm(
+                w,
+                self.name,
+                cut="whole",
+                width=self.channels_out,
+                gain=gain,
+                bias=bias,
+                rows=w.batch * positions,
+                count=self.count,
+                recomputed=False,
             )
+            is_held = self.batch_norm and not (gain or bias)  # multiplied by numbers that nothing is learned of: backward needs these alone
+            table.append(replace(row, saved_bytes=0) if is_held else row)
         if self.activation:
             width = positions * self.channels_out
             table.append(elementwise(w, self.name, "activation", cut="whole", width=width, count=self.count, recomputed=False))

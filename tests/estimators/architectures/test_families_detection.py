@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+import torch
 from transformers import DetrForObjectDetection
+from transformers.models.detr.modeling_detr import DetrFrozenBatchNorm2d
 
 from bench.backend.counting import meta
 from bench.backend.models import hf_config
@@ -245,6 +247,24 @@ def test_resnet_of_transformers_is_frozen_whole_since_its_names_are_others_than_
     trained = {name for name, p in module.named_parameters() if p.requires_grad}
     assert not any("backbone" in name for name in trained)
     assert said(config, STEP).trainable_params == sum(dict(module.named_parameters())[name].numel() for name in trained)
+
+
+def test_a_norm_that_is_held_keeps_no_map_for_backward() -> None:
+    """What torch keeps of transformers' own is a number for each channel; the op table says that much is nothing."""
+    kept: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        DetrFrozenBatchNorm2d(7)(torch.zeros(2, 7, 9, 9, requires_grad=True))
+    assert max(kept, default=0) == 7
+    held = model_from_config({"model_type": "detr"}, "m").ops(STEP)
+    trained = model_from_config({"model_type": "rt_detr", "freeze_backbone_batch_norms": False}, "m").ops(STEP)
+    of_norms = [{op.saved_bytes for op in ops if op.kind == "norm" and op.name.startswith("backbone")} for ops in (held, trained)]
+    assert of_norms[0] == {0}
+    assert 0 not in of_norms[1]
 
 
 def test_an_image_of_another_size_than_a_square_is_read_as_it_is() -> None:
