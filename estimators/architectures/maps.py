@@ -65,10 +65,11 @@ def group_norm(w: Workload, part: str, label: str, size: Map, channels: int) -> 
 
 @frozen
 class Residual:
-    """Two filters of 3 x 3 with norms and activations before them, and a sum with the input.
+    """Two filters with norms and activations before them, and a sum with the input.
 
     Attributes:
-        before, after: channels; where they differ the input goes through a filter of 1 x 1.
+        before, after: channels; where they differ the input goes through a filter of one position.
+        taps: positions under a filter; 3 x 3.
         time: width of the embedding of the time step that is added between; 0 for none.
 
     Source: Rombach et al. 2022 (arXiv 2112.10752), as diffusers' ResnetBlock2D builds it.
@@ -76,6 +77,7 @@ class Residual:
 
     before: int
     after: int
+    taps: int = 9
     time: int = 0
 
     def ops(self, w: Workload, prefix: str, size: Map) -> list[Op]:
@@ -84,7 +86,7 @@ class Residual:
         table = [
             group_norm(w, prefix, "norm1", size, self.before),
             elementwise(here, prefix, "activation", cut="whole", label="activation1", width=self.before),
-            *filter_rows(w, prefix, "conv1", size, (self.before, self.after)),
+            *filter_rows(w, prefix, "conv1", size, (self.before, self.after), taps=self.taps),
         ]
         if self.time:
             table.append(
@@ -93,7 +95,7 @@ class Residual:
         table += [
             group_norm(w, prefix, "norm2", size, self.after),
             elementwise(here, prefix, "activation", cut="whole", label="activation2", width=self.after),
-            *filter_rows(w, prefix, "conv2", size, (self.after, self.after)),
+            *filter_rows(w, prefix, "conv2", size, (self.after, self.after), taps=self.taps),
         ]
         if self.before != self.after:
             table += filter_rows(w, prefix, "shortcut", size, (self.before, self.after), taps=1)

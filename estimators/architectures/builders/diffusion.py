@@ -20,7 +20,15 @@ from estimators.architectures.builders.diffusion_transformers import (
 )
 from estimators.architectures.builders.encoder_decoders import umt5_encoder
 from estimators.architectures.builders.image_text import clip_image_tower, clip_text_tower
-from estimators.architectures.builders.video_diffusion import cogvideox, hunyuan_video, ltx, qwen_autoencoder, wan, wan_autoencoder
+from estimators.architectures.builders.video_diffusion import (
+    cogvideox,
+    hunyuan_autoencoder,
+    hunyuan_video,
+    ltx,
+    qwen_autoencoder,
+    wan,
+    wan_autoencoder,
+)
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.latents import USUAL
 from estimators.architectures.unets import ControlNet, UNet
@@ -155,6 +163,7 @@ def clip_image(f: Fields, name: str, source: Source) -> VisionTransformer:
 
 PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "AutoencoderKL": autoencoder,
+    "AutoencoderKLHunyuanVideo": hunyuan_autoencoder,
     "AutoencoderKLQwenImage": qwen_autoencoder,
     "AutoencoderKLWan": wan_autoencoder,
     "CLIPTextModel": clip_text,

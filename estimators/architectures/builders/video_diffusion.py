@@ -10,6 +10,7 @@ from estimators.architectures.fields import Fields
 from estimators.architectures.joint_denoisers import JointTransformer
 from estimators.architectures.latents import USUAL, Compression
 from estimators.architectures.video_autoencoder import VideoAutoencoder
+from estimators.architectures.windowed_autoencoder import WindowedAutoencoder
 from estimators.errors import NoOpTableError
 from estimators.frozen import replace
 from estimators.samples import Image
@@ -257,6 +258,37 @@ def qwen_autoencoder(f: Fields, name: str, source: Source) -> VideoAutoencoder:
     unlike = {"in_channels": channels, "out_channels": channels, "decoder_base_dim": None, "is_residual": False, "patch_size": None}
     return replace(
         wan_autoencoder(Fields({**f.config, **unlike}, f.name), name, source), runs="AutoencoderKLQwenImage", image=QWEN_IMAGE, frames=1
+    )
+
+
+def hunyuan_autoencoder(f: Fields, name: str, source: Source) -> WindowedAutoencoder:
+    """AutoencoderKLHunyuanVideo.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: another number of levels than 4, another compression than 4 x 8 x 8, or no attention in the middle.
+    """
+    plain = {"temporal_compression_ratio": 4, "spatial_compression_ratio": 8, "mid_block_add_attention": True}
+    for key, value in plain.items():
+        if f.config.get(key, value) != value:
+            raise NoOpTableError(str(f.fail(key, f.config[key], str(value).lower())))
+    channels = f.integers("block_out_channels", minimum_length=1) if "block_out_channels" in f.config else (128, 256, 512, 512)
+    if len(channels) != 4:
+        raise NoOpTableError(str(f.fail("block_out_channels", list(channels), "4 levels")))
+    image, frames = HUNYUAN_VIDEO
+    return WindowedAutoencoder(
+        name=name,
+        source=source,
+        runs="AutoencoderKLHunyuanVideo",
+        image=image,
+        frames=frames,
+        channels=(channels[0], *channels),
+        decoder_channels=(channels[0], *channels),
+        blocks=f.integer("layers_per_block", default=2),
+        halves_time=(False, True, True),
+        latent_channels=f.integer("latent_channels", default=16),
+        read_channels=f.integer("in_channels", default=3),
+        made_channels=f.integer("out_channels", default=3),
     )
 
 

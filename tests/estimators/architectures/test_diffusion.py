@@ -268,6 +268,8 @@ def test_wan_on_a_still_is_counted_by_hand() -> None:
         ("ltx", {"patch_size": 2}, NoOpTableError, "patch_size"),
         ("ltx", {"cross_attention_dim": 30}, BadConfigError, "expected 24, the width of the heads"),
         ("hunyuan-video", {"image_condition_type": "token_replace"}, NoOpTableError, "latent_concat, or none"),
+        ("hunyuan-autoencoder", {"block_out_channels": [8, 16]}, NoOpTableError, "4 levels"),
+        ("hunyuan-autoencoder", {"spatial_compression_ratio": 16}, NoOpTableError, "spatial_compression_ratio"),
         ("cogvideox", {"ofs_embed_dim": 7}, BadConfigError, "expected 20, the width of the time step"),
         ("cogvideox", {"activation_fn": "geglu"}, NoOpTableError, "gelu-approximate"),
         ("wan-picture", {"added_kv_proj_dim": 36}, BadConfigError, "expected 24, the width of the heads"),
@@ -300,6 +302,16 @@ def test_another_part_of_a_video_pipeline_is_refused_by_name(
 def test_a_denoiser_of_videos_has_the_parameters_of_its_class(config: dict[str, object], params: int) -> None:
     """diffusers 0.42.1 on meta, of the classes' defaults and of CogVideoX 5B's heads and layers; cards: 13, 5, 2, 2 B (from memory)."""
     assert count_params(model_from_config(config, "mine").ops(Workload())) == params
+
+
+def test_hunyuan_video_needs_one_pass_and_two_text_encoders() -> None:
+    """129 frames of 720 x 1280 are a latent of 33 x 90 x 160, 118,800 patches; 256 tokens of its text, 77 of CLIP."""
+    pipeline = pipeline_named("hunyuanvideo-community/HunyuanVideo")
+    assert pipeline is not None
+    assert pipeline.denoiser.num_patches == 33 * 45 * 80  # type: ignore[union-attr]
+    runs = {run.part: run for run in pipeline.generation(50, guidance=True)}
+    assert runs["denoiser"].times == 50
+    assert [run.workload.seq_len for part, run in runs.items() if "encoder" in part] == [256, 77]
 
 
 def test_umt5_reads_the_text_with_a_table_of_biases_in_every_layer() -> None:

@@ -13,6 +13,7 @@ from tests.support.diffusers_models import (
     COGVIDEOX,
     FLUX,
     HUNYUAN,
+    HUNYUAN_AUTOENCODER,
     LTX,
     PIXART,
     QWEN,
@@ -209,6 +210,15 @@ def _wan(draw: random.Random) -> tuple[Config, Clip]:
     return config, Clip(image=Image(height=16 * draw.randint(1, 4), width=16 * draw.randint(1, 4)), frames=1 + 4 * draw.randint(0, 5))
 
 
+def _hunyuan_autoencoder(draw: random.Random) -> tuple[Config, Clip]:
+    config = HUNYUAN_AUTOENCODER | {
+        "block_out_channels": [4 * draw.randint(1, 5) for _ in range(4)],
+        "layers_per_block": draw.randint(1, 2),
+        "latent_channels": draw.randint(1, 6),
+    }
+    return config, Clip(image=Image(height=8 * draw.randint(1, 3), width=8 * draw.randint(1, 3)), frames=1 + 4 * draw.randint(0, 9))
+
+
 def _wan_picture(draw: random.Random) -> tuple[Config, Clip]:
     config, clip = _wan(draw)
     heads = config["num_attention_heads"]
@@ -260,6 +270,7 @@ DRAWN = {
     "z-image": _z_image,
     "ltx": _ltx,
     "hunyuan-video": _hunyuan_video,
+    "hunyuan-autoencoder": _hunyuan_autoencoder,
     "cogvideox": _cogvideox,
     "pixart": _pixart,
     "wan": _wan,
