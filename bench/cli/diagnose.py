@@ -184,6 +184,8 @@ def _figures(options: Options) -> list[Figure]:
         "requests_per_s": options.requests_per_s,
         "flop_per_s": options.flop_per_s,
     }
+    if not any(scoped.values()):
+        arguments.refuse({"--per": options.per}, "says what a rate is of: give the rate, such as --tokens-per-s, or leave it out")
     decodes = options.phase == "decode"
     found = []
     for quantity, given in scoped.items():

@@ -15,6 +15,12 @@ from estimators.errors import BadValueError, UnknownNameError
 _OPTION = re.compile(r"-(-|[A-Za-z])\S*")
 """What argparse takes for an option: with a blank it is a value, and -5 is a number."""
 
+
+def _is_plain_folder(word: str) -> bool:
+    """Whether a word is the path of a folder that holds no model: it stands in place of a file, and is said to be none."""
+    return os.sep in word and os.path.isdir(word) and not os.path.isfile(os.path.join(word, "config.json"))
+
+
 MODEL = "--model"
 """The option whose word may be left out: `show phi-2` is `show --model phi-2`."""
 
@@ -119,7 +125,7 @@ class Parser(argparse.ArgumentParser):
         words = list(argv)
         if FILE in self.actions_by_option:
             for place in self.free_words(argv):
-                if os.path.isfile(words[place]) or _CALLED_LIKE_A_FILE.fullmatch(words[place]):
+                if os.path.isfile(words[place]) or _CALLED_LIKE_A_FILE.fullmatch(words[place]) or _is_plain_folder(words[place]):
                     return [*words[:place], f"{FILE}={words[place]}", *words[place + 1 :]]
         return words
 

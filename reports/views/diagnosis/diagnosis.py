@@ -67,7 +67,7 @@ def notes(d: Diagnosis) -> list[str]:
     expected = [f"expected: {d.expected.source}" + _published_note(d)] if d.expected else []
     reason = [d.judged.reason] if d.judged.reason else []
     expected += [not_predicted(d)] if d.expected and d.expected.refused else []
-    return [*reason, *expected, *over_time(d), *as_printed(d), *skipped, *d.question.observed.notes, *missing]
+    return [*reason, *beside_other(d), *expected, *over_time(d), *as_printed(d), *skipped, *d.question.observed.notes, *missing]
 
 
 def over_time(d: Diagnosis) -> list[str]:
@@ -92,6 +92,11 @@ def as_printed(d: Diagnosis) -> list[str]:
         + (own.format(format_fraction(figure.value * peak / q.peak_flop_per_s)) if own and peak and q.peak_flop_per_s else "")
         for figure in printed
     ]
+
+
+def beside_other(d: Diagnosis) -> list[str]:
+    """The other run, where the verdict rests on something else."""
+    return [f"beside the other run: {d.comparison.said}"] if d.comparison and d.comparison.said not in d.judged.reason else []
 
 
 def not_predicted(d: Diagnosis) -> str:

@@ -11,7 +11,7 @@ from estimators.frozen import replace
 from estimators.units import format_int, format_ratio
 from reports.screen import Screen, columns_kept
 from reports.table import Table
-from reports.views.diagnosis.diagnosis import as_printed, nearest_table, not_predicted, over_time, peak_text, standing_text
+from reports.views.diagnosis.diagnosis import as_printed, beside_other, nearest_table, not_predicted, over_time, peak_text, standing_text
 from reports.views.diagnosis.parts import parts_text
 
 SHOWN = 4
@@ -95,6 +95,7 @@ def _notes(d: Diagnosis) -> list[str]:
     observed = d.question.observed
     found = [f"read: {observed.read}."] if observed.read else []
     impossible = as_printed(d)
+    found += [f"{said}." for said in beside_other(d)]
     found += [f"{said[0].upper()}{said[1:]}." for said in (*over_time(d), *impossible)]
     wrong = d.judged.wrong
     if wrong is not None:

@@ -152,6 +152,7 @@ SERVE = "serve llama-3.1-8b --hardware l40s-48gb"
         (f"{SERVE} --simulate 9 --rate 1 --price 3", "--price has no part in one load simulated"),
         ("diagnose gpt2 --tokens-per-s 3 --weights fp8", "--weights is of a served model"),
         ("diagnose gpt2 --samples-per-s 3 --flop-per-sample 3G", "--flop-per-sample is of a network that has no name here"),
+        ("diagnose gpt2 --step-time 3s --per gpu", "--per says what a rate is of"),
         ("show gpt2 --seq-len=--", "argument --seq-len: expected a value, not '--'"),
         (f"diagnose gpt2 --per {'a' * 5000}", "invalid choice: 'aaa"),
     ],

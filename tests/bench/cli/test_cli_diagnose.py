@@ -157,3 +157,11 @@ def test_a_layout_that_cannot_be_cut_is_said_and_is_no_lack_of_memory(method: st
     said = " ".join(capsys.readouterr().out.split())
     assert "no step of the stated layout is predicted: tp=3 does not divide 32 heads" in said
     assert "does not fit" not in said
+
+
+def test_another_run_is_said_where_a_prediction_decides(capsys: pytest.CaptureFixture[str]) -> None:
+    """3,700 beside 4,000 tokens/s: 92.5 % of it; the verdict rests on the model's interval."""
+    words = f"{RUN} --tokens-per-s 3700 --per gpu --against 4000"
+    assert any("beside the other run" in note and "92.5 %" in note for note in answered(capsys, words, 0)["notes"])
+    assert main(shlex.split(words)) == 0
+    assert "beside the other run" in capsys.readouterr().out

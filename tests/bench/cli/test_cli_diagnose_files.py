@@ -78,3 +78,8 @@ def test_every_format_is_listed_and_explained(capsys: pytest.CaptureFixture[str]
     assert main(["list", "run-files", "--format", "json"]) == 0
     assert [row["format"] for row in json.loads(capsys.readouterr().out)["rows"]] == list(FORMATS)
     assert all(form.key and form.says for form in FORMATS.values())
+
+
+def test_a_folder_in_place_of_a_file_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: cannot read {str(tmp_path)!r}: it is a folder\n"
