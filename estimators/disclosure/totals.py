@@ -49,7 +49,6 @@ class Total:
 
     Attributes:
         standing: None for all.
-        compared_flop: architecture_flop over the trainings that both routes count: what device_time_flop is held against.
         energy_j: by kind; an experiment that one kind has is missing in no other.
     """
 
@@ -58,7 +57,6 @@ class Total:
     device_s: Sum
     architecture_flop: Sum
     device_time_flop: Sum
-    compared_flop: Sum
     energy_j: tuple[tuple[EnergyKind, Sum], ...]
 
     def energy(self, kind: EnergyKind) -> Sum:
@@ -86,15 +84,16 @@ class Total:
     @property
     def difference_fraction(self) -> float | None:
         """Training compute by device time over that by architecture, less 1, over the trainings that both count."""
-        both, ours = self.device_time_flop.value, self.compared_flop.value
-        return None if both is None or not ours else both / ours - 1
+        pairs = [(each.device_time_flop, each.architecture_flop) for each in self.experiments if each.trains]
+        counted = [(timed, ours) for timed, ours in pairs if timed is not None and ours is not None]
+        by_architecture = sum(ours for _, ours in counted)
+        return math.fsum(timed for timed, _ in counted) / by_architecture - 1 if by_architecture else None
 
 
 def total_of(experiments: Sequence[Experiment], standing: Standing | None = None) -> Total:
     """The experiments of a standing, or all, summed."""
     chosen = tuple(each for each in experiments if standing in (None, each.standing))
     trainings = [each for each in chosen if each.trains]
-    both = [each for each in trainings if each.architecture_flop is not None and each.device_time_flop is not None]
 
     def energy(kind: EnergyKind) -> Sum:
         bare = [each for each in chosen if each.energy_j(kind) is not None or all(each.energy_j(other) is None for other in ENERGY_KINDS)]
@@ -106,7 +105,6 @@ def total_of(experiments: Sequence[Experiment], standing: Standing | None = None
         device_s=sum_of(chosen, lambda each: each.device_s, lambda each: each.reason("device_s")),
         architecture_flop=sum_of(trainings, lambda each: each.architecture_flop, lambda each: each.reason("architecture_flop")),
         device_time_flop=sum_of(trainings, lambda each: each.device_time_flop, _why_no_device_time_flop),
-        compared_flop=sum_of(both, lambda each: each.architecture_flop, lambda each: ""),
         energy_j=tuple((kind, energy(kind)) for kind in ENERGY_KINDS),
     )
 
