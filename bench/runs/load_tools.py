@@ -165,7 +165,7 @@ def run_tool(tool: LoadTool, path: str, load: EndpointLoad, folder: Path, log: P
         The file that it left.
 
     Raises:
-        UnavailableError: it failed, or left no file; its last line is passed on.
+        UnavailableError: it failed, or left no file, and its last line is passed on; or it did not end within LONGEST_S.
         KeyboardInterrupt: after it was ended.
     """
     with open(log, "wb") as words:
@@ -174,6 +174,9 @@ def run_tool(tool: LoadTool, path: str, load: EndpointLoad, folder: Path, log: P
         )
         try:
             code = child.wait(timeout=LONGEST_S)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            raise UnavailableError(f"{tool.program} did not end within {LONGEST_S:,.0f} s, and was ended; its words: {log}") from None
         except BaseException:
             _end(child)
             raise

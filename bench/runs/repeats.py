@@ -54,7 +54,10 @@ def run(
                 number = end_signals.received()
                 if number is not None:  # which, unlike a terminal's Ctrl-C, may have been sent to this process alone
                     process.send_signal(number)
-                process.wait(PATIENCE_S)
+                try:
+                    process.wait(PATIENCE_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
                 raise
         yield read(_path(answer, each, process.returncode))
 

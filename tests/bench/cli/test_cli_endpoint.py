@@ -17,6 +17,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.records.record import read_folder
+from bench.runs import load_tools
 from bench.runs.load_tools import TOOLS, EndpointLoad
 from tests.support.load_results import path_of
 
@@ -87,6 +88,16 @@ def test_a_tool_that_fails_is_one_line_with_its_last_word(
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert "vllm ended with 3 and no result: the server went away" in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_tool_that_does_not_end_is_ended_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _stand_in(tmp_path, monkeypatch, waits=120)
+    monkeypatch.setattr(load_tools, "LONGEST_S", 1.0)
+    assert main([*ARGUMENTS, "--out", str(tmp_path / "runs")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert "vllm did not end within 1 s, and was ended" in line
 
 
 def test_what_no_server_can_have_found_is_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
