@@ -193,9 +193,20 @@ def _of_files(options: Options) -> Disclosure:
     from bench.records.disclosed import read_source
 
     assert options.what is not None
-    stated = {"--tokens": options.tokens, "--hardware": options.hardware, "--hours": options.wall_s, "--kwh": options.energy_j}
-    if wrong := [word for word, value in stated.items() if value is not None]:
-        raise BadValueError(f"{wrong[0]} is of a training in words; records say it themselves: leave it out of {options.what[:80]!r}")
+    stated = {
+        "--tokens": options.tokens,
+        "--hardware": options.hardware,
+        "--hours": options.wall_s,
+        "--kwh": options.energy_j,
+        "--gpus": options.gpus,
+        "--seq-len": options.seq_len,
+        "--source-len": options.source_len,
+        "--image-size": options.image,
+        "--method": None if options.method == "full" else options.method,
+        "--lora-rank": options.lora_rank,
+        "--lora-targets": options.lora_targets,
+    }
+    arguments.refuse(stated, f"is of a training in words; records say it themselves: leave it out of {options.what[:80]!r}")
     utilization = None if options.utilization is None else Utilization(share=options.utilization, source="given by --utilization")
     source = read_source(options.what, preliminary=options.preliminary, utilization=utilization)
     for problem in source.left_out:

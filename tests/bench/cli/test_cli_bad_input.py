@@ -153,6 +153,7 @@ SERVE = "serve llama-3.1-8b --hardware l40s-48gb"
         ("diagnose gpt2 --tokens-per-s 3 --weights fp8", "--weights is of a served model"),
         ("diagnose gpt2 --samples-per-s 3 --flop-per-sample 3G", "--flop-per-sample is of a network that has no name here"),
         ("diagnose gpt2 --step-time 3s --per gpu", "--per says what a rate is of"),
+        ("disclose results/cpu-amd-epyc/check --lora-rank 3", "--lora-rank is of a training in words"),
         ("show gpt2 --seq-len=--", "argument --seq-len: expected a value, not '--'"),
         (f"diagnose gpt2 --per {'a' * 5000}", "invalid choice: 'aaa"),
     ],
