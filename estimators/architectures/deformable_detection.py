@@ -51,6 +51,11 @@ class DeformableDetr(Finder):
         """They are padded, and the padding is computed too."""
         return True
 
+    @property
+    def trained_stages(self) -> int:
+        """As `trained` says."""
+        return self.trained
+
     def demand_maps(self, sizes: tuple[Map, ...]) -> None:
         """Refuse a map that learned positions do not reach across. Raises BadValueError."""
         if self.learned_positions:

@@ -19,7 +19,7 @@ from estimators.architectures.vision import Resizable, demand_samples
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.samples import Image
-from estimators.spec import Model, Op, Source, Workload
+from estimators.spec import Op, Source, Workload
 
 TABLE_SIDE = 50
 """Rows, and columns, of learned positions. Source: transformers 5.24, DetrLearnedPositionEmbedding."""
@@ -100,6 +100,11 @@ class Finder(Resizable):
         return False
 
     @property
+    def trained_stages(self) -> int | None:
+        """Stages of the backbone, from its last, that training changes; None for all, and the stem."""
+        return None
+
+    @property
     def left_out(self) -> str:
         """What a training step has beside the op table; empty for nothing."""
         return ""
@@ -114,7 +119,7 @@ class Finder(Resizable):
         """It reads images of any size."""
         return True
 
-    def sized(self, image: Image) -> Model:
+    def sized(self, image: Image) -> Finder:
         """The same on images of another size. Raises BadValueError for one that it does not read."""
         other = replace(self, image=(image.height, image.width))
         other.demand_size()
@@ -161,6 +166,11 @@ class Detr(Finder):
     def pads(self) -> bool:
         """They are padded, and the padding is computed too."""
         return True
+
+    @property
+    def trained_stages(self) -> int:
+        """As `trained` says."""
+        return self.trained
 
     def demand_maps(self, sizes: tuple[Map, ...]) -> None:
         """Refuse a last map that learned positions do not reach across. Raises BadValueError."""

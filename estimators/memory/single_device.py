@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from estimators.architectures.adapters import FineTuned
 from estimators.architectures.convolution import ConvolutionalNetwork
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.detection import Finder
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.pyramid import Pyramid
@@ -19,7 +20,7 @@ from estimators.memory.autograd.towers import heads_kept, tower_memory
 from estimators.memory.kernels import AUTOCAST, EAGER, Kernels
 from estimators.memory.layer_memory import model_memory_of
 from estimators.memory.saved import SavedActivations
-from estimators.samples import Audio
+from estimators.samples import Audio, Image
 from estimators.spec import Model, Workload
 from estimators.units import DTYPE_BYTES
 
@@ -70,12 +71,28 @@ def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = No
         image, text = (tower_memory(tower, tokens, kernels, size).kept(recomputed=again) for tower, tokens in towers)
         return _parts(workload.batch, image + text, SavedActivations(), 0, kernels)
     if isinstance(model, ConvolutionalNetwork):
-        return _parts(workload.batch, maps_kept(model, kernels, size), SavedActivations(), 0, kernels)
+        return _parts(workload.batch, maps_kept(model.layers, kernels, size), SavedActivations(), 0, kernels)
+    if isinstance(model, Finder):
+        return _of_finder(model, workload, kernels, size)
     if isinstance(model, Pyramid):
         return _parts(workload.batch, pyramid_kept(model, kernels, size, recomputed=again), SavedActivations(), 0, kernels)
     if isinstance(model, EncoderDecoder):
         return _of_encoder_decoder(model, workload, kernels, size)
     return None
+
+
+def _of_finder(model: Finder, workload: Workload, kernels: Kernels, size: int) -> dict[str, int]:
+    """The trained filters of the backbone as torch keeps them, whose results and inputs are the same maps; the rest by its rows."""
+    if isinstance(workload.sample, Image) and workload.sample != model.sample:
+        model, workload = model.sized(workload.sample), replace(workload, sample=None)
+    maps = model.backbone.maps(model.image)
+    filters = maps.filters if model.trained_stages is None else sum(maps.stages[len(maps.stages) - model.trained_stages :], ())
+    kept = maps_kept(filters, kernels, size)
+    by_rows, of_backbone = (
+        sum(op.count * op.saved_bytes for op in ops)
+        for ops in (model.ops(workload), maps.ops(workload, "backbone", trained=model.trained_stages))
+    )
+    return {"activations": round(workload.batch * kept.per_sequence + kept.once + by_rows - of_backbone)}
 
 
 def _of_decoder(model: Decoder, workload: Workload, kernels: Kernels) -> dict[str, int]:

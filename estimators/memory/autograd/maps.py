@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from estimators.architectures.block import LAYER_NORM
-from estimators.architectures.convolution import Convolution, ConvolutionalNetwork, Inverted, Map, MapNorm
+from estimators.architectures.convolution import Convolution, Inverted, Layer, Map, MapNorm
 from estimators.architectures.pyramid import Pyramid, Segmentation
 from estimators.frozen import frozen
 from estimators.memory.autograd.activation_functions import activated
@@ -14,10 +16,10 @@ from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
 
 
-def maps_kept(model: ConvolutionalNetwork, kernels: Kernels, size: int) -> SavedActivations:
+def maps_kept(layers: Sequence[Layer], kernels: Kernels, size: int) -> SavedActivations:
     """What all layers keep. A layer's input is counted by the one that made it, where its activation's gradient reads the result."""
     total, before = SavedActivations(), _Before(size=size)
-    for layer in model.layers:
+    for layer in layers:
         tape = Tape(kernels, size)
         result = _run(tape, layer, before)
         total += tape.kept().times(1 if isinstance(layer, MapNorm) else layer.count)
@@ -56,7 +58,9 @@ def _run(tape: Tape, layer: Convolution | Inverted | MapNorm, before: _Before) -
 def _convolved(tape: Tape, layer: Convolution, before: _Before) -> Tensor:
     """A filter, a norm over its channels (of ConvNeXt over each position's), an activation."""
     result = tape.linear(_input(tape, layer, before), layer.after[0] * layer.after[1] * layer.channels_out, "outer")
-    if layer.norm and layer.batch_norm:
+    if layer.norm and layer.batch_norm and not (layer.norm.gain or layer.norm.bias):
+        result = tape.like(result)  # a held norm multiplies by numbers that nothing is learned of
+    elif layer.norm and layer.batch_norm:
         tape.keep(result, tape.tensor(2 * layer.channels_out, 4, "once"))
         result = tape.like(result)
     elif layer.norm:
