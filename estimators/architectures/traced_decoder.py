@@ -134,6 +134,11 @@ class TracedDecoder(Decoder):
         """Whether keys and values are expanded from a narrow latent."""
         return any(row.role == "kv_down" for row in self.model.tables["decode"])
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether no cache was seen: what it knows of earlier tokens lies in its class, as RecurrentGemma's does."""
+        return not any(row.cache.terms for row in self.model.tables["decode"])
+
     def embedding_ops(self, w: Workload) -> list[Op]:
         """Rows before the first layer."""
         return list(self.model.rows_at(w, self.before[TRACED_PHASES[w.phase]]))

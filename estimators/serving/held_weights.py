@@ -71,6 +71,11 @@ def _served(model: Model, weights: str) -> Decoder:
             f"{model.name} caches latents in engines and what they expand to in transformers, which is what was traced; "
             "a model whose op table is written by hand is served: python -m bench list families"
         )
+    if isinstance(base, TracedDecoder) and base.keeps_nothing:
+        raise BadValueError(
+            f"{model.name} keeps what it knows of earlier tokens in its class and in no cache, so that no memory of sequences was traced; "
+            "a model whose op table is written by hand is served: python -m bench list families"
+        )
     as_it_is = weights == PLAIN or (base.stored is not None and base.stored.name == weights)
     return base if as_it_is else base.in_format(weights)
 

@@ -14,6 +14,11 @@ from estimators.counting.conventions import step_flop
 from estimators.counting.estimate import estimate
 from estimators.errors import BadConfigError, BadValueError, UnavailableError
 from estimators.facts import traced_tables
+from estimators.facts.registry import hardware
+from estimators.frozen import replace
+from estimators.serving.deployment import Deployment
+from estimators.serving.engines import engine
+from estimators.serving.held_weights import served_model
 from estimators.spec import Case, Source, Workload
 
 B, BT, BTT = monomial("batch"), monomial("batch", "seq"), monomial("batch", "seq", "seq")
@@ -179,3 +184,11 @@ def test_a_damaged_table_is_traced_anew(tmp_path: Any, monkeypatch: pytest.Monke
     (path,) = (tmp_path / "sixnd" / "traced").iterdir()
     path.write_text(path.read_text()[:100])
     assert traced_tables.kept({"a": 1}, "mine") is None
+
+
+def test_a_decoder_whose_cache_was_not_seen_is_not_served() -> None:
+    """As RecurrentGemma's, which lies in its class: a sequence takes memory, and none was traced."""
+    seen = one_layer()
+    unseen = replace(seen, tables={**seen.tables, "decode": seen.tables["decode"][:2]})
+    with pytest.raises(BadValueError, match="one keeps what it knows of earlier tokens in its class and in no cache"):
+        served_model(Deployment(model=unseen, hardware=hardware("h100-sxm5-80gb"), engine=engine("vllm")))
