@@ -146,6 +146,15 @@ WAN_AUTOENCODER_2: Config = WAN_AUTOENCODER | {
     "in_channels": 12,
     "out_channels": 12,
 }
+COGVIDEOX_AUTOENCODER: Config = {
+    "_class_name": "AutoencoderKLCogVideoX",
+    "block_out_channels": [8, 16, 16, 24],
+    "down_block_types": ["CogVideoXDownBlock3D"] * 4,
+    "up_block_types": ["CogVideoXUpBlock3D"] * 4,
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "norm_num_groups": 4,
+}
 HUNYUAN_AUTOENCODER: Config = {
     "_class_name": "AutoencoderKLHunyuanVideo",
     "block_out_channels": [8, 16, 16, 24],
@@ -236,6 +245,7 @@ SMALL: dict[str, tuple[Config, Image | Clip]] = {
     "wan-picture": (WAN_PICTURE, Clip(image=Image(height=32, width=48), frames=5)),
     "wan-pictures": (WAN_PICTURE | {"pos_embed_seq_len": 514}, Clip(image=Image(height=32, width=32), frames=9)),
     "wan-2.2-small": (WAN_SMALL, Clip(image=Image(height=64, width=96), frames=9)),
+    "cogvideox-autoencoder": (COGVIDEOX_AUTOENCODER, Clip(image=Image(height=16, width=24), frames=17)),
     "hunyuan-autoencoder": (HUNYUAN_AUTOENCODER, Clip(image=Image(height=16, width=24), frames=13)),
     "hunyuan-autoencoder-windows": (HUNYUAN_AUTOENCODER, Clip(image=Image(height=16, width=16), frames=33)),
     "wan-autoencoder": (WAN_AUTOENCODER, Clip(image=Image(height=32, width=48), frames=9)),
@@ -289,6 +299,7 @@ COUNTED: dict[str, tuple[int, int, int]] = {
     "hunyuan-video": (85104, 10744512, 21288384),
     "cogvideox": (87208, 22846528, 45435776),
     "cogvideox-1.5": (91136, 4841664, 9498176),
+    "cogvideox-autoencoder": (338411, 727226112, 1437531648),
     "hunyuan-autoencoder": (369591, 616425984, 1219912704),
     "hunyuan-autoencoder-windows": (369591, 1356055296, 2683577856),
     "wan-picture": (24286, 13989200, 26952352),
@@ -481,6 +492,7 @@ INPUTS: dict[str, Callable[[Config, Any, int], dict[str, Any]]] = {
     "FluxTransformer2DModel": _flux,
     "PixArtTransformer2DModel": _pixart,
     "QwenImageTransformer2DModel": _qwen,
+    "AutoencoderKLCogVideoX": _wan_autoencoder,
     "AutoencoderKLHunyuanVideo": _wan_autoencoder,
     "AutoencoderKLQwenImage": _wan_autoencoder,
     "LTXVideoTransformer3DModel": _ltx,

@@ -22,6 +22,7 @@ from estimators.architectures.builders.encoder_decoders import umt5_encoder
 from estimators.architectures.builders.image_text import clip_image_tower, clip_text_tower
 from estimators.architectures.builders.video_diffusion import (
     cogvideox,
+    cogvideox_autoencoder,
     hunyuan_autoencoder,
     hunyuan_video,
     ltx,
@@ -163,6 +164,7 @@ def clip_image(f: Fields, name: str, source: Source) -> VisionTransformer:
 
 PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "AutoencoderKL": autoencoder,
+    "AutoencoderKLCogVideoX": cogvideox_autoencoder,
     "AutoencoderKLHunyuanVideo": hunyuan_autoencoder,
     "AutoencoderKLQwenImage": qwen_autoencoder,
     "AutoencoderKLWan": wan_autoencoder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.builders.diffusion_transformers import UNGATED, made_channels
+from estimators.architectures.chunked_autoencoder import ChunkedAutoencoder
 from estimators.architectures.cross_denoisers import CrossTransformer
 from estimators.architectures.denoisers import FREQUENCIES
 from estimators.architectures.expert_denoisers import ExpertTransformer
@@ -286,6 +287,36 @@ def hunyuan_autoencoder(f: Fields, name: str, source: Source) -> WindowedAutoenc
         decoder_channels=(channels[0], *channels),
         blocks=f.integer("layers_per_block", default=2),
         halves_time=(False, True, True),
+        latent_channels=f.integer("latent_channels", default=16),
+        read_channels=f.integer("in_channels", default=3),
+        made_channels=f.integer("out_channels", default=3),
+    )
+
+
+def cogvideox_autoencoder(f: Fields, name: str, source: Source) -> ChunkedAutoencoder:
+    """AutoencoderKLCogVideoX.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: another number of levels than 4, a frame of the latent for other than four, or filters over the latent alone.
+    """
+    for key, value in {"temporal_compression_ratio": 4, "use_quant_conv": False, "use_post_quant_conv": False}.items():
+        if f.config.get(key, value) != value:
+            raise NoOpTableError(str(f.fail(key, f.config[key], str(value).lower())))
+    channels = f.integers("block_out_channels", minimum_length=1) if "block_out_channels" in f.config else (128, 256, 256, 512)
+    if len(channels) != 4:
+        raise NoOpTableError(str(f.fail("block_out_channels", list(channels), "4 levels")))
+    height, width = (f.integer(key, default=side) for key, side in (("sample_height", 480), ("sample_width", 720)))
+    return ChunkedAutoencoder(
+        name=name,
+        source=source,
+        runs="AutoencoderKLCogVideoX",
+        image=Image(height=height, width=width),
+        frames=49,
+        channels=(channels[0], *channels),
+        decoder_channels=(channels[0], *channels),
+        blocks=f.integer("layers_per_block", default=3),
+        halves_time=(True, True, False),
         latent_channels=f.integer("latent_channels", default=16),
         read_channels=f.integer("in_channels", default=3),
         made_channels=f.integer("out_channels", default=3),

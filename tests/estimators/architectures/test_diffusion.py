@@ -268,6 +268,8 @@ def test_wan_on_a_still_is_counted_by_hand() -> None:
         ("ltx", {"patch_size": 2}, NoOpTableError, "patch_size"),
         ("ltx", {"cross_attention_dim": 30}, BadConfigError, "expected 24, the width of the heads"),
         ("hunyuan-video", {"image_condition_type": "token_replace"}, NoOpTableError, "latent_concat, or none"),
+        ("cogvideox-autoencoder", {"block_out_channels": [8, 16]}, NoOpTableError, "4 levels"),
+        ("cogvideox-autoencoder", {"temporal_compression_ratio": 8}, NoOpTableError, "temporal_compression_ratio"),
         ("hunyuan-autoencoder", {"block_out_channels": [8, 16]}, NoOpTableError, "4 levels"),
         ("hunyuan-autoencoder", {"spatial_compression_ratio": 16}, NoOpTableError, "spatial_compression_ratio"),
         ("cogvideox", {"ofs_embed_dim": 7}, BadConfigError, "expected 20, the width of the time step"),

@@ -11,6 +11,7 @@ from estimators.samples import Clip, Image
 from estimators.spec import Case, Workload
 from tests.support.diffusers_models import (
     COGVIDEOX,
+    COGVIDEOX_AUTOENCODER,
     FLUX,
     HUNYUAN,
     HUNYUAN_AUTOENCODER,
@@ -219,6 +220,15 @@ def _hunyuan_autoencoder(draw: random.Random) -> tuple[Config, Clip]:
     return config, Clip(image=Image(height=8 * draw.randint(1, 3), width=8 * draw.randint(1, 3)), frames=1 + 4 * draw.randint(0, 9))
 
 
+def _cogvideox_autoencoder(draw: random.Random) -> tuple[Config, Clip]:
+    config = COGVIDEOX_AUTOENCODER | {
+        "block_out_channels": [4 * draw.randint(1, 5) for _ in range(4)],
+        "layers_per_block": draw.randint(1, 2),
+        "latent_channels": draw.randint(1, 6),
+    }
+    return config, Clip(image=Image(height=8 * draw.randint(1, 3), width=8 * draw.randint(1, 3)), frames=1 + 4 * draw.randint(0, 9))
+
+
 def _wan_picture(draw: random.Random) -> tuple[Config, Clip]:
     config, clip = _wan(draw)
     heads = config["num_attention_heads"]
@@ -272,6 +282,7 @@ DRAWN = {
     "hunyuan-video": _hunyuan_video,
     "hunyuan-autoencoder": _hunyuan_autoencoder,
     "cogvideox": _cogvideox,
+    "cogvideox-autoencoder": _cogvideox_autoencoder,
     "pixart": _pixart,
     "wan": _wan,
     "wan-picture": _wan_picture,
