@@ -100,8 +100,8 @@ def _demand_sizes_read(config: Mapping[str, Any], parsed: Any) -> None:
 
 
 def _names(parsed: Any) -> set[str]:
-    """Fields that a configuration's class reads."""
-    return {*inspect.signature(type(parsed)).parameters, *parsed.attribute_map}
+    """Fields that a configuration's class reads, and those that it writes them as."""
+    return {*inspect.signature(type(parsed)).parameters, *parsed.attribute_map, *parsed.attribute_map.values()}
 
 
 def _writes_by(parsed: Any, text: Any) -> bool:

@@ -12,7 +12,9 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.backend.counting import meta
+from bench.backend.counting.built_class import parse
 from bench.backend.counting.hf_config import count_config
+from bench.backend.models import hf_config
 from bench.cli.main import main
 from estimators.architectures import FAMILIES
 from estimators.architectures.from_config import model_from_config
@@ -365,3 +367,11 @@ def test_show_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_experts_that_run_on_their_tokens_alone_are_no_surplus() -> None:
     config = {**BANK, "model_type": "mixtral", "architectures": ["MixtralModel"]}
     assert count_config(config, batch=1, seq_len=8).surplus_flop == 0
+
+
+def test_a_size_under_the_name_that_its_class_writes_is_read() -> None:
+    """Kolibri's class calls its experts num_experts, and its file num_local_experts."""
+    written = json.loads(hf_config({"model_type": "kolibri1", "num_experts": 8}).to_json_string(use_diff=False))
+    assert written["num_local_experts"] == 8
+    parsed, _, _ = parse(written)
+    assert parsed.num_experts == 8
