@@ -46,6 +46,8 @@ Role = Literal[
     "activation",
     "layer_gate",
     "layer_up",
+    "own_down",
+    "own_up",
     "residual_down",
     "residual_up",
     "stream_router",

@@ -177,6 +177,7 @@ FAMILIES: dict[str, str] = {
     "wavlm": "waves.wavlm",
     "whisper": "speech.whisper",
     "xlm-roberta": "encoders.xlm_roberta",
+    "zamba2": "zamba.zamba2",
     "yolos": "images.yolos",
 }
 """model_type of config.json -> module.function in `builders`."""

@@ -297,6 +297,7 @@ def with_frozen_layers(model: Model, layers: int) -> FineTuned:
     Raises:
         BadValueError: no decoder, or more layers than it has.
     """
+    from estimators.architectures.shared_transformer import SharedTransformer
     from estimators.architectures.traced_decoder import TracedPart, as_decoder
 
     model = as_decoder(model) or model
@@ -306,4 +307,11 @@ def with_frozen_layers(model: Model, layers: int) -> FineTuned:
         raise BadValueError(f"frozen layers of {model.name}: its op table was traced, and does not say which of its layers are alike")
     if not 0 <= layers <= model.layers:
         raise BadValueError(f"{layers} frozen layers: {model.name} has {model.layers}; expected from 0 to that")
+    parts = [(i, part) for i, block in enumerate(model.blocks) for _, part in block.parts if isinstance(part, SharedTransformer)]
+    first = min((positions(model, i)[0] for i, part in parts if part.owned), default=0)
+    if layers > first and not all(part.owned for _, part in parts):
+        raise BadValueError(
+            f"{layers} frozen layers: later layers of {model.name} run with the weights of layer {first + 1}, and would be frozen in part; "
+            f"expected at most {first}"
+        )
     return FineTuned(base=model, frozen_layers=layers)

@@ -54,6 +54,7 @@ class Attention(Part):
         keys_are_values: values are what the key's matrix makes, before its norm and positions (Gemma 4).
         value_norm: whether each head's values are normed, without a gain.
         reads_earlier: whether keys and values are those of an earlier layer of the same kind: no matrices, nothing left in the cache.
+        input_width: what queries, keys and values are made of, where that is not as wide as the model; None for the model's width.
         reads_whole: whether it then meets, on the last position of a prefill alone, the keys of all its tokens (Gemma 4).
     """
 
@@ -92,6 +93,7 @@ class Attention(Part):
     keys_are_values: bool = False
     value_norm: bool = False
     reads_earlier: bool = False
+    input_width: int | None = None
     reads_whole: bool = False
 
     @property
@@ -132,7 +134,7 @@ class Attention(Part):
         A cross-attention projects the encoder's output once, in the prefill, and finds keys and values cached in decode.
         """
         project = partial(linear, w, prefix, count=count, recomputed=True)
-        q, kv = self.inner_width, self.kv_heads * self.head_width
+        q, kv, d_in = self.inner_width, self.kv_heads * self.head_width, self.input_width or width
 
         def keys(row: Op, columns: int) -> Op:
             return replace(row, key_columns=columns, cache_heads=self.kv_heads)
@@ -140,14 +142,14 @@ class Attention(Part):
         table: list[Op] = []
         if self.fused:
             bias = self.query_bias
-            table.append(keys(project("query_key_value", "attention", cut="columns", d_in=width, d_out=q + 2 * kv, bias=bias), 2 * kv))
+            table.append(keys(project("query_key_value", "attention", cut="columns", d_in=d_in, d_out=q + 2 * kv, bias=bias), 2 * kv))
         else:
             query_width = 2 * q if self.output_gate else q
-            table.append(project("query", "attention", cut="columns", d_in=width, d_out=query_width, bias=self.query_bias))
+            table.append(project("query", "attention", cut="columns", d_in=d_in, d_out=query_width, bias=self.query_bias))
             rows, reads = self._source_rows(w), (SOURCE,) if self.cross else ()
             projections: tuple[tuple[Role, bool], ...] = (("key", self.key_bias), ("value", self.value_bias))
             for role, bias in projections[: 0 if self.reads_earlier else 1 if self.keys_are_values else 2]:
-                table.append(keys(project(role, "attention", cut="columns", d_in=width, d_out=kv, bias=bias, rows=rows, reads=reads), kv))
+                table.append(keys(project(role, "attention", cut="columns", d_in=d_in, d_out=kv, bias=bias, rows=rows, reads=reads), kv))
         table += self._norm_ops(w, prefix, count)
         if self.rotary:
             table.append(elementwise(w, prefix, "rotary", cut="heads", width=q + (0 if self.reads_earlier else kv), count=count))

@@ -9,6 +9,7 @@ from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.hyper_connections import HyperConnections
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.part import Part
+from estimators.architectures.shared_transformer import SharedTransformer
 from estimators.memory.kernels import STATISTIC_BYTES, Kernels
 from estimators.memory.saved import SavedActivations
 from estimators.spec import Workload
@@ -81,6 +82,13 @@ def connections_kept(around: Connections, parts: int, width: int, t: int, size: 
     if isinstance(around, HyperConnections):
         return SavedActivations(outer=float(parts * t * ((around.streams + 1) * width * size + 4 * around.weights)))
     return SavedActivations(outer=float(t * 2 * around.streams * width * size))
+
+
+def beside_shared(part: SharedTransformer, width: int, t: int, k: Kernels, size: int) -> SavedActivations:
+    """Of a transformer that layers share, beside its attention and feed-forward: norms, what matrices read, and what is of low rank."""
+    norms = norm_kept(2 * width, True, t, k, size) + norm_kept(width, True, t, k, size)
+    ranks = part.rank * (1 + 3 * part.adapts_attention)
+    return norms + SavedActivations(outer=float(t * (4 * width + ranks) * k.input_size(size)))
 
 
 def _compressed(part: CompressedAttention, t: int, k: Kernels, size: int) -> SavedActivations:

@@ -10,10 +10,11 @@ from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.part import apart
+from estimators.architectures.shared_transformer import SharedTransformer
 from estimators.cost.array_math import Lane, greater
 from estimators.cost.tensor_cut import CutParams, cut_params, outputs_on_rank
 from estimators.frozen import frozen, replace
-from estimators.memory.activations import connections_kept, norm_kept, part_kept
+from estimators.memory.activations import beside_shared, connections_kept, norm_kept, part_kept
 from estimators.memory.autograd.layers import Stream, begin_kept, end_kept, layer_kept
 from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
@@ -213,6 +214,7 @@ def _average(layers: Iterable[tuple[int, LayerMemory]]) -> LayerMemory:
 def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> LayerMemory:
     ops = block.ops(Workload(phase="train", batch=1, seq_len=seq_len), width)
     parts = list(apart(part for _, part in block.parts))
+    shared = [part for _, part in block.parts if isinstance(part, SharedTransformer)]
     stream = float(seq_len * width * size)
     inputs = min(len(block.parts) - block.unnormed, max(1, block.norms))
     rms = not block.norm.bias
@@ -222,6 +224,7 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     kept += SavedActivations(outer=seq_len * width * k.dropout_bytes * len(block.parts))
     if block.connections:
         kept += connections_kept(block.connections, len(block.parts), width, seq_len, size)
+    kept += sum((beside_shared(part, width, seq_len, k, size) for part in shared), SavedActivations())
     cheap = SavedActivations() if not k.fused_attention else SavedActivations(outer=of_matrices)
     passing = SavedActivations()
     for part in parts:

@@ -174,6 +174,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
         "text_config": lambda depth: SIGLIPS_TEXT | {"num_hidden_layers": depth},
         "vision_config": lambda depth: NAFLEX | {"num_hidden_layers": depth},
     },
+    "zamba2": {"num_hidden_layers": int, "layers_block_type": lambda depth: ["hybrid"] * depth},
     "segformer": {"depths": lambda depth: [depth]},
     "swin": {"depths": lambda depth: [depth]},
     "swinv2": {"depths": lambda depth: [depth]},
@@ -283,6 +284,9 @@ MIXERS: Mapping[str, Config] = {
         "use_mamba_kernels": False,
     },
     "mamba": {"vocab_size": VOCAB, "hidden_size": 64, "state_size": 8},
+    "zamba2": WIDTHS
+    | {"num_key_value_heads": 4, "n_mamba_heads": 8, "mamba_d_state": 16, "chunk_size": 16, "adapter_rank": 4}
+    | {"use_shared_attention_adapter": True, "use_mem_rope": True},
     "mamba2": {
         "vocab_size": VOCAB,
         "hidden_size": 64,

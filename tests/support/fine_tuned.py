@@ -184,6 +184,7 @@ VARIED = {
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "nemotron_h": {"layers_block_type": ["linear_attention", "full_attention"]},
+    "zamba2": {"layers_block_type": ["linear_attention", "hybrid"]},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     **{name: {"full_attention_interval": 2} for name in ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")},
 }

@@ -110,6 +110,21 @@ def nemotron(draw: st.DrawFn) -> Config:
 
 
 @st.composite
+def zamba(draw: st.DrawFn) -> Config:
+    """A hybrid layer at least: transformers' cache asks it for its length. Adapters of the attention need as many keys as heads."""
+    heads, groups = draw(st.integers(1, 4)), draw(st.integers(1, 2))
+    config: Config = {"num_attention_heads": heads, "hidden_size": heads * draw(st.sampled_from([4, 8, 12]))}
+    hybrids = st.lists(st.sampled_from(["hybrid", "linear_attention", "mamba"]), max_size=4)
+    kinds = draw(st.permutations([*draw(hybrids), "hybrid"]))
+    config |= {"layers_block_type": kinds, "num_hidden_layers": len(kinds), "num_mem_blocks": draw(st.integers(1, 3))}
+    config |= {"n_mamba_heads": 2 * groups, "mamba_ngroups": groups, "mamba_d_state": draw(states)}
+    keys = {"use_shared_attention_adapter": True} if draw(flags) else {"num_key_value_heads": draw(st.sampled_from([1, heads]))}
+    optional = {"mamba_d_conv": taps, "chunk_size": st.integers(2, 9), "add_bias_linear": flags, "use_mem_rope": flags}
+    optional |= {"adapter_rank": st.integers(1, 9), "vocab_size": st.integers(20, 200), "tie_word_embeddings": flags}
+    return config | keys | draw(st.fixed_dictionaries({}, optional=optional | width))
+
+
+@st.composite
 def one_attends(draw: st.DrawFn, configs: st.SearchStrategy[Config], other: str) -> Config:
     """Layers of two kinds, one of attention at least: transformers' cache asks it for its length."""
     config = draw(configs)
@@ -178,6 +193,7 @@ STATE_SPACE: dict[str, st.SearchStrategy[Config]] = {
     "falcon_h1": beside(
         family(own_heads(), **width, attention_bias=flags, mlp_bias=flags, projectors_bias=flags, mamba_rms_norm=flags), "mamba_d_ssm"
     ),
+    "zamba2": zamba(),
     "qwen3_5_moe_text": delta(routed(family(own_heads(), **MIXTURE, attention_bias=flags), num="num_experts")),
     "qwen3_5_text": delta(family(own_heads(), **width, attention_bias=flags)),
     "qwen3_next": delta(

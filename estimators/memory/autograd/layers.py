@@ -18,6 +18,7 @@ from estimators.architectures.layer_inputs import LayerInput
 from estimators.architectures.learned_residual import LearnedResidual
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
+from estimators.architectures.shared_transformer import SharedTransformer
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.traced_decoder import TracedPart
@@ -32,6 +33,7 @@ from estimators.memory.autograd.latent_attention import latently_attended
 from estimators.memory.autograd.layer_inputs import added_by_layer, projected_for_layers
 from estimators.memory.autograd.mixers import convolved, gated_delta, kimi_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
+from estimators.memory.autograd.shared_transformer import shared_transformer
 from estimators.memory.autograd.tape import Adapted, Tape, Tensor
 from estimators.memory.autograd.traced import traced
 from estimators.memory.kernels import Kernels
@@ -212,10 +214,11 @@ BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] 
     LearnedResidual: learned_residual,
     Mamba: mamba,
     Mamba2: mamba2,
+    SharedTransformer: shared_transformer,
     ShortConvolution: convolved,
     TracedPart: traced,
 }
-"""Of decoders, what reads nothing but its input, and holds no other part: kind of part -> how it is written."""
+"""Of decoders, what reads nothing but its input: kind of part -> how it is written."""
 
 
 def _source(tape: Tape, part: Attention, stream: Stream) -> tuple[Tensor | None, int]:

@@ -35,7 +35,9 @@ PLANS = {
 }
 """A shipped model, and the class of transformers whose plan says how matrices of its family are divided."""
 
-COPIED = ("linear", "index_query", "index_key", "index_weights", "layer_gate", "layer_up", "residual_down", "residual_up")
+COPIED = {"linear", "index_query", "index_key", "index_weights"} | {"layer_gate", "layer_up", "residual_down", "residual_up"}
+COPIED |= {"own_down", "own_up"}
+"""Roles of matrices that every rank holds whole."""
 OUTPUTS_FIRST = {"columns": "rows", "expert_columns": "expert_rows"}
 
 

@@ -27,7 +27,7 @@ from tests.support.drawn_decoders import (
 from tests.support.refused_configs import refused
 from tests.support.state_space_models import STATE_SPACE
 
-HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in ("state_space", "delta_rule", "hybrids")}
+HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in ("state_space", "delta_rule", "hybrids", "zamba")}
 SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in HERE]
 
 
@@ -41,7 +41,7 @@ def steps(draw: st.DrawFn) -> Workload:
     return Workload(phase=phase, batch=batch, seq_len=length)  # type: ignore[arg-type]
 
 
-FEW = {"kimi_linear": 4}
+FEW = {"kimi_linear": 4, "zamba2": 8}
 """Examples of a type whose every step runs a loop over the rows of a chunk."""
 
 
@@ -84,7 +84,7 @@ STEPS = (
 
 def shallow(config: Config) -> Config:
     """The same model with so many layers that every kind is among them: Bamba's tenth attends first."""
-    layers = {"bamba": 10, "granitemoehybrid": 6, "jamba": 6, "nemotron_h": 8}.get(config["model_type"], 4)
+    layers = {"bamba": 10, "granitemoehybrid": 6, "jamba": 6, "nemotron_h": 8, "zamba2": 7}.get(config["model_type"], 4)
     lists = ("layer_types", "layers_block_type")
     return config | {key: config[key][:layers] for key in lists if key in config} | {"num_hidden_layers": layers}
 
@@ -156,6 +156,13 @@ NEXT: Config = {**JAMBA, "model_type": "qwen3_next"}
         (NEXT | {"layer_types": ["sliding_attention"] * 4}, "layer_types is .* each one of full_attention, linear_attention"),
         (NEXT | {"linear_num_value_heads": 15}, "linear_num_value_heads 15 is not a multiple of linear_num_key_heads 16"),
         (NEXT | {"full_attention_interval": 0}, "full_attention_interval is '0'"),
+        ({"model_type": "zamba2", "n_mamba_heads": 7}, "the mixer's width 5120 is not a multiple of n_mamba_heads 7"),
+        ({"model_type": "zamba2", "num_hidden_layers": 6}, "num_hidden_layers is '6'; expected 54 where layers_block_type says nothing"),
+        ({"model_type": "zamba2", "layers_block_type": ["attention"] * 54}, "layers_block_type is .* linear_attention, mamba, hybrid"),
+        (
+            {"model_type": "zamba2", "num_key_value_heads": 8, "use_shared_attention_adapter": True},
+            "num_key_value_heads is '8'; expected 32, as num_attention_heads",
+        ),
     ],
 )
 def test_a_field_that_makes_no_sense_is_named_in_one_line(config: Config, match: str) -> None:

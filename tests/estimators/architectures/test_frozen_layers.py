@@ -89,3 +89,11 @@ def test_more_frozen_layers_than_there_are_is_refused(layers: int) -> None:
         with_frozen_layers(model_from_config(LLAMA, "base"), layers)
     with pytest.raises(BadValueError, match="frozen layers of an encoder"):
         with_frozen_layers(Encoder(), 0)
+
+
+def test_layers_whose_weights_later_ones_share_are_not_frozen() -> None:
+    # of Zamba2 2.7B the 7th layer is the first with a transformer, which the 19th runs again
+    model = model_from_config(model_entry("zamba2-2.7b").config, "zamba2-2.7b")
+    assert with_frozen_layers(model, 6).frozen_layers == 6
+    with pytest.raises(BadValueError, match=r"later layers of zamba2-2.7b run with the weights of layer 7, .* expected at most 6"):
+        with_frozen_layers(model, 7)

@@ -24,8 +24,8 @@ OTHER_MODELS = [name for name in model_ids() if model_entry(name).config["model_
 LANGUAGE_MODELS = [name for name in model_ids() if name not in {*DENSE_MODELS, *OTHER_MODELS}]
 WHOLE = smallest_of_each_kind([*LANGUAGE_MODELS, *OTHER_MODELS])
 """Counted whole by every run; the others with two layers, and whole where slow tests run (test_families_published_kinds.py)."""
-SLOW_WHOLE = {name for name in WHOLE if model_entry(name).config["model_type"] in ("deepseek_v4", "kimi_linear")}
-"""Loops of many operations in every layer: these too are counted with two layers by every run, and whole by slow ones."""
+SLOW_WHOLE = {name for name in WHOLE if model_entry(name).config["model_type"] in ("deepseek_v4", "kimi_linear", "zamba2")}
+"""Loops of many operations in every layer, or many layers: these too are counted with two layers by every run, and whole by slow ones."""
 
 WORKLOADS = {
     "train": Workload(phase="train", batch=2, seq_len=96),
