@@ -126,8 +126,8 @@ def _check(options: Options) -> None:
     if not options.about_a_generation:
         of_a_training["--gpus"] = options.gpus
     arguments.refuse(of_a_training, "belongs to a training run: add --tokens, or leave it out for single steps")
-    data_options.refuse(options)
-    tuned = ("--optimizer",) if options.lora_rank is not None or options.frozen_layers is not None else ()
+    tuned = ("--optimizer", "--accumulation") if options.lora_rank is not None or options.frozen_layers is not None else ()
+    data_options.refuse(options, but=tuned)  # gradients that are added up lie there while the model runs
     step_options.refuse(options, "add --tokens, --hardware and --gpus", but=tuned)
     if options.convention is not None and options.convention not in CONVENTIONS:
         raise BadValueError(
