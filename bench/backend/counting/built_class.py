@@ -55,15 +55,17 @@ def _parsed(config: Mapping[str, Any]) -> tuple[Any, str, str]:
         if isinstance(part, dict) and part.get("model_type") in CONFIG_MAPPING_NAMES:
             left_out = f"all but {key}: transformers does not know {model_type[:40]!r}, and code of its own is never executed"
             return hf_config(part), _class_named(part), left_out
-    none = f"it has no model_type, and architectures no class of transformers {transformers.__version__}"
-    without = f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it"
-    without = none if config.get("model_type") is None and config.get("architectures") else without
+    version = f"transformers {transformers.__version__}"
+    nameless = config.get("model_type") is None and config.get("architectures")
+    unknown = f"of the class that architectures names, {version} has none" if nameless else f"{version} does not know {model_type[:40]!r}"
     if config.get("auto_map"):
         raise BadConfigError(
-            f"{without}: its own code (auto_map) is never executed here; where a family has the same layers, write its name as model_type "
-            "(python -m bench list families); if you trust the code, build it with AutoModel.from_config(..., trust_remote_code=True) and "
-            "count that with sixnd.count"
+            f"{unknown}, and its own code (auto_map) is never executed here; where a family has the same layers, write its name as "
+            "model_type (python -m bench list families); if you trust the code, build it with "
+            "AutoModel.from_config(..., trust_remote_code=True) and count that with sixnd.count"
         )
+    without = f"model_type {model_type[:40]!r} has no op table and {version} does not know it"
+    without = f"it has no model_type, and {unknown}" if nameless else without
     raise BadConfigError(f"{without}; expected a type that transformers has, or one of: python -m bench list families")
 
 

@@ -270,7 +270,7 @@ LIGHTNING |= {"model_type": "minimax_text_01", "architectures": ["MiniMaxText01F
             {"model_type": "my_model", "auto_map": {"AutoModel": "evil.Model"}},
             "write its name as model_type .*; if you trust the code, build it",
         ),
-        ({"architectures": ["MineForCausalLM"]}, "it has no model_type, and architectures no class of transformers"),
+        ({"architectures": ["MineForCausalLM"]}, "it has no model_type, and of the class that architectures names, tra"),
         (
             {"model_type": "git", "architectures": ["Grok1ForCausalLM"]},
             "names 'Grok1ForCausalLM', and model_type is 'git': which of the two",
