@@ -184,7 +184,7 @@ def _served_as(matrix: StoredMatrix, what: str, given: Mapping[str, Any]) -> Wei
     groups = (given.get("config_groups") or {}).values()
     if matrix.bits == 8 and any(isinstance(group, dict) and group.get("input_activations") for group in groups):
         return "int8"
-    return f"awq-{matrix.bits}-{matrix.group}"
+    return "awq" if (matrix.bits, matrix.group) == (4, 128) else f"awq-{matrix.bits}-{matrix.group}"
 
 
 Read = tuple[StoredMatrix | None, str]

@@ -112,7 +112,7 @@ def test_the_shows_have_the_four_rates_and_physics_holds(
         ("llama-3.1-8b-fp8", "fp8", 8.5),
         ("llama-3.1-8b-nvfp4", "nvfp4", 5.6),
         ("llama-3.1-8b-awq --weights bf16", "16-bit", 15.0),
-        ("llama-3.1-8b-quantized.w4a16", "16-bit", 5.3),  # symmetric, which has no name: held as the configuration says
+        ("llama-3.1-8b-quantized.w4a16", "awq", 5.3),  # symmetric: multiplied as awq's, held as the configuration says
     ],
 )
 def test_a_checkpoint_is_served_as_its_name_says(words: str, weights: str, gib: float, capsys: pytest.CaptureFixture[str]) -> None:
