@@ -86,7 +86,7 @@ class Hardware:
             return self.peak_flop_per_s[dtype]
         except KeyError:
             have = ", ".join(self.peak_flop_per_s)
-            raise BadValueError(f"{self.id} has no published dense peak for {dtype}; it has one for: {have}") from None
+            raise BadValueError(f"{self.id} has no published dense peak for {dtype}; it has one for: {have} (--dtype)") from None
 
 
 @frozen

@@ -154,7 +154,7 @@ def named_model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
     from estimators.facts.sized_llama import sized_llama
 
     path = os.path.expanduser(text)
-    if not is_registered(text) and _holds_config(path):
+    if not is_registered(text) and (_is_path(text) or _holds_config(path)):
         return values | {"model": None, "config": path}, {}
     if (sized := sized_llama(text)) is not None:
         return values, {text: sized.said}
@@ -188,6 +188,11 @@ def _say_of_timm(text: str) -> None:
         f"{text[:80]} has no op table here; sixnd.count(timm.create_model({name[:60]!r}), inputs) counts it where timm is installed: "
         f"{install_line('timm')}"
     )
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text can be no model's name, here or on the hub, but a configuration's place, whether or not it is there."""
+    return text.startswith((".", "/", "~")) or (text.endswith(".json") and not text.startswith(("http:", "https:")))
 
 
 def _holds_config(path: str) -> bool:

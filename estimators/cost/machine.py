@@ -7,7 +7,6 @@ import math
 
 from estimators.cost.array_math import Lane
 from estimators.cost.efficiency import efficiency
-from estimators.errors import BadValueError
 from estimators.facts import data
 from estimators.frozen import frozen
 from estimators.spec import Hardware
@@ -244,7 +243,7 @@ def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = ""
         if name in peaks:
             notes.append(f"no matmul ceiling of {hardware.id} in {dtype} was measured: {UNMEASURED_CEILING:g} of its peak is assumed")
             return UNMEASURED_CEILING * peaks[name]
-    raise BadValueError(f"{hardware.id} has no published dense peak for {dtype}; it has one for: {', '.join(peaks)}")
+    return hardware.peak(dtype)  # which says that there is none
 
 
 def _same_chip(device: Hardware, dtype: str) -> float | None:

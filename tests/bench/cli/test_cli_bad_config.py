@@ -42,7 +42,7 @@ VERBS = ("show", "estimate", "run")
         (LLAMA | {"num_attention_heads": 3}, "hidden_size 64 is not a multiple of num_attention_heads 3; the heads do not divide"),
         ({"model_type": "qwen2", "num_hidden_layers": 2, "layer_types": ["full_attention"]}, "layer_types is "),
         ({"model_type": "frobnicator"}, "model_type 'frobnicator' has no op table"),
-        ({"model_type": "my_model", "auto_map": {"AutoModelForCausalLM": "code.Model"}}, "model_type 'my_model' has no op table"),
+        ({"model_type": "my_model", "auto_map": {"AutoModelForCausalLM": "code.Model"}}, "'my_model'"),
         ({}, "it has no model_type, and architectures names no class of a family"),
         (LLAMA | {"architectures": ["LlamaForChess"]}, "'LlamaForChess'"),
     ],
@@ -83,6 +83,17 @@ def test_a_folder_without_a_configuration_and_a_folder_in_its_place(verb: str, t
     (tmp_path / "config.json").mkdir()
     assert "no config file at" in complaint([verb, "--config", str(tmp_path)], capsys)
     assert "no config file at" in complaint([verb, "--config", str(tmp_path / "config.json")], capsys)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("place", ["missing.json", "./missing", "/no/such/folder/"])
+def test_a_place_without_a_configuration_is_no_unknown_model(verb: str, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"no config file at {place!r}" in complaint([verb, place], capsys)
+
+
+def test_an_address_of_the_hub_is_a_name_and_no_place(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "https://huggingface.co/Qwen/Qwen2.5-7B/blob/main/config.json"]) == 0
+    assert "Qwen/Qwen2.5-7B, the shape of qwen2-7b" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("config", [LLAMA, {"model_type": "xglm", "d_model": 32, "num_layers": 1, "attention_heads": 4, "ffn_dim": 64}])

@@ -42,7 +42,7 @@ CONFIGS: dict[str, Config] = {
     "qwen2_moe": GROUPED | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16},
     "gpt2": GPT,
     "gpt_bigcode": GPT | {"multi_query": True},
-    "falcon": SIZES | {"num_attention_heads": 8, "multi_query": True, "new_decoder_architecture": False},
+    "falcon": SIZES | {"ffn_hidden_size": 112, "num_attention_heads": 8, "multi_query": True, "new_decoder_architecture": False},
     "deepseek_v3": DEEPSEEK_V3 | {"num_attention_heads": 8, "num_key_value_heads": 8},
     "opt": {
         "vocab_size": 101,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from estimators.architectures.quantised import quantisation
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import UnknownNameError
 from estimators.facts.model_names import entry_named, model_named
 from estimators.facts.registry import model_aliases, model_entry, model_ids
@@ -165,7 +166,9 @@ def test_the_format_of_the_weights_is_taken_over(name: str, written: dict[str, o
 @pytest.mark.parametrize(("name", "bits"), [("x/llama-2-7b-quantized.w4a16", 4 + 16 / 128), ("x/llama-2-7b-quantized.w8a8", 8 + 16 / 4096)])
 def test_integers_of_llm_compressor_take_their_bits_and_their_scales(name: str, bits: float) -> None:
     entry = entry_named(name)
-    held = quantisation(entry.config, entry.id)
+    model = model_from_config(entry.config, entry.id)
+    assert isinstance(model, Decoder)
+    held = model.stored
     assert held is not None
     assert held.matrix is not None
     assert held.matrix.num_bytes(4096, 4096) == 4096 * 4096 * bits / 8
