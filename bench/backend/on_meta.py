@@ -9,18 +9,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from bench.backend.known_values import KnownValues
-
-LOOPING = ("DbrxExperts",)
-"""Classes of transformers that have no other way to run their experts."""
 
 MAX_CONSTANT = 1 << 12
 """Elements of a constant that a module makes while it is built, up to which its values are known later."""
@@ -109,13 +107,35 @@ def _broadcast(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return a * b if a.dim() > 1 and a.shape[-1] == 1 and b.dim() > 1 and b.shape[-2] == 1 else _product(a, b)
 
 
-@torch.enable_grad()  # type: ignore[untyped-decorator]  # torch's module tracker stumbles over views of parameters that were made without
 def _even_shares(self: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
-    """Every token goes to top_k experts, every expert gets 1 / num_experts of these pairs, give or take one."""
+    """Every token goes to top_k experts that compute, every one of them gets an equal share of these pairs, give or take one."""
     width, chosen = self.hidden_size, top_k_index.shape[-1]
-    pairs = hidden_states.reshape(-1, width).repeat_interleave(chosen, dim=0)
-    w1, v1, w2 = (weight.view(-1, self.ffn_hidden_size, width) for weight in (self.mlp.w1, self.mlp.v1, self.mlp.w2))
-    shares = [part for part in pairs.tensor_split(self.num_experts) if len(part)]
-    outputs = torch.cat([self.mlp(share, w1[i], v1[i], w2[i]) for i, share in enumerate(shares)])
-    weighted = outputs * top_k_weights.reshape(-1, 1)
-    return weighted.view(-1, chosen, width).sum(dim=1).view(len(hidden_states), -1, width)
+    num, run = LOOPING[type(self).__name__](self)
+    with torch.enable_grad():  # torch's module tracker stumbles over views of parameters that were made without
+        pairs = hidden_states.reshape(-1, width).repeat_interleave(chosen, dim=0)
+        shares = [part for part in pairs.tensor_split(num) if len(part)]
+        outputs = torch.cat([run(share, i) for i, share in enumerate(shares)])
+        weighted = outputs * top_k_weights.reshape(-1, 1)
+        mixed = weighted.view(-1, chosen, width).sum(dim=1).view_as(hidden_states)
+    return mixed if torch.is_grad_enabled() else mixed.detach()  # and over views, made without, of what was made with
+
+
+Bank = tuple[int, Callable[[torch.Tensor, int], torch.Tensor]]
+"""How many experts compute, and what one of them makes of its tokens."""
+
+
+def _dbrx(experts: Any) -> Bank:
+    weights = [each.view(-1, experts.ffn_hidden_size, experts.hidden_size) for each in (experts.mlp.w1, experts.mlp.v1, experts.mlp.w2)]
+    return experts.num_experts, lambda tokens, i: experts.mlp(tokens, *(each[i] for each in weights))
+
+
+def _longcat_flash(experts: Any) -> Bank:
+    def run(tokens: torch.Tensor, i: int) -> torch.Tensor:
+        gate, up = functional.linear(tokens, experts.gate_up_proj[i]).chunk(2, dim=-1)
+        return functional.linear(experts.act_fn(gate) * up, experts.down_proj[i])
+
+    return experts.num_routed_experts, run
+
+
+LOOPING: Mapping[str, Callable[[Any], Bank]] = {"DbrxExperts": _dbrx, "LongcatFlashExperts": _longcat_flash}
+"""Classes of transformers that have no other way to run their experts."""

@@ -103,6 +103,7 @@ FAMILIES: dict[str, str] = {
     "llava": "vision.language_part",
     "llava_next": "vision.language_part",
     "llava_onevision": "vision.language_part",
+    "longcat_flash": "deepseek.longcat_flash",
     "mamba": "state_space.mamba",
     "mamba2": "state_space.mamba2",
     "marian": "encoder_decoders.marian",

@@ -8,7 +8,7 @@ from typing import ClassVar
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.connections import Connections
-from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.layer_inputs import LayerInputs
 from estimators.architectures.left_alone import component_of
 from estimators.architectures.prediction import PredictionLayers
@@ -179,6 +179,17 @@ class Decoder(Model):
         owned, bias = not self.tied, self.head_bias
         table.append(linear(w, "", "head", "head", cut="vocabulary", d_in=edge, d_out=self.vocab, bias=bias, rows=rows, owned=owned))
         return table
+
+    def without_unread(self) -> Decoder:
+        """The model without matrices that transformers' class holds and nothing reads: published files and engines have none."""
+        if not any(isinstance(part, Experts) and part.unread for block in self.blocks for _, part in block.parts):
+            return self
+
+        def read(block: Block) -> Block:
+            parts = tuple((name, replace(part, unread=0) if isinstance(part, Experts) else part) for name, part in block.parts)
+            return replace(block, parts=parts)
+
+        return replace(self, blocks=tuple(read(block) for block in self.blocks))
 
     def in_format(self, name: WeightFormat) -> Decoder:
         """The model as an engine holds it in a format, whatever its checkpoint was in. Raises BadValueError for an unknown format."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from estimators.architectures.adapter_names import Names
 from estimators.architectures.part import Part
-from estimators.architectures.rows import elementwise, linear, name_of, norm, parameters
+from estimators.architectures.rows import elementwise, linear, name_of, norm, parameters, spare
 from estimators.frozen import frozen, replace
 from estimators.roles import Cut, Role
 from estimators.spec import Op, Workload
@@ -71,6 +71,9 @@ class Experts(Part):
 
     Attributes:
         num, per_token, width: experts, experts per token, F of one.
+        identities: further experts that a token may choose and that hand it on as it is. How many of its per_token choices fall on them
+            is the token's own; FLOP and active parameters are those of a token that chooses none, the most that one can cost.
+        unread: those of them whose gates and ups are held though nothing reads them, as transformers' class holds them.
         gated: whether gate and up, which are one matrix, are multiplied, rather than up alone.
         latent: width that tokens are brought down to before the experts, and up from behind them; None for the model's.
         latent_bias: whether these two projections have a bias.
@@ -100,6 +103,8 @@ class Experts(Part):
     num: int
     per_token: int
     width: int
+    identities: int = 0
+    unread: int = 0
     activation: str = "silu"
     bias: bool = False
     joint_bias: bool = False
@@ -132,7 +137,7 @@ class Experts(Part):
         reads = (latent,) if self.latent else ()
         up = self._expert_op(w, experts, first, "expert_columns", d_in=edge, d_out=halves * self.width, count=count, reads=reads)
         table = [
-            project("router", "router", cut="whole", d_in=width, d_out=self.num, bias=self.router_bias),
+            project("router", "router", cut="whole", d_in=width, d_out=self.num + self.identities, bias=self.router_bias),
             up,
             elementwise(w, experts, "activation", cut="expert_columns", width=self.per_token * self.width, reads=halves, count=count),
             self._expert_op(w, experts, "down", "expert_rows", d_in=self.width, d_out=edge, count=count, reads=(up.name,)),
@@ -141,6 +146,9 @@ class Experts(Part):
             lead = partial(project, "linear", "mlp", cut="whole", bias=self.latent_bias)
             table.insert(1, lead(label="latent_in", d_in=width, d_out=edge))
             table.append(lead(label="latent_out", d_in=edge, d_out=width, reads=(table[-1].name,)))
+        if self.unread:
+            unread = spare(experts, "unread", "experts", num=self.unread * halves * self.width * edge, count=count)
+            table.append(replace(unread, cut="expert_columns", active_params=0))
         if self.steered:
             table.append(replace(parameters(w, prefix, "choice_bias", "router", num=self.num, count=count), frozen=True))
         if self.joint_bias:

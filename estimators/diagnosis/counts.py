@@ -5,6 +5,7 @@ from __future__ import annotations
 from estimators.architectures.adapters import FineTuned, trained
 from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import step_flop, unskippable_flop, usual_convention
+from estimators.counting.estimate import count_active_params, count_params
 from estimators.counting.flop_by_tool import PASSES, count
 from estimators.diagnosis.question import DiagnosisQuestion
 from estimators.errors import RequestError
@@ -49,7 +50,8 @@ def counts_of(question: DiagnosisQuestion) -> Counts | None:
         return None
     as_trained = trained(model, question.method)
     own, whole = _by_convention(as_trained, tokens), _by_convention(model, tokens)
-    unused = sum(op.count * (op.params - op.active_params) for op in model.ops(Workload(phase="train", seq_len=tokens)) if op.active_params)
+    table = model.ops(Workload(phase="train", seq_len=tokens))
+    unused = count_params(table) - count_active_params(table)
     overstates = own["causal"] < (1 - MOST_UNSEEN) * own["full"]
     ops = as_trained.ops(Workload(phase="train", seq_len=tokens))
     usual = own["causal"] if overstates or usual_convention(ops) == "causal" else own["full"]

@@ -77,6 +77,7 @@ def _served(model: Model, weights: str) -> Decoder:
             "a model whose op table is written by hand is served: python -m bench list families"
         )
     as_it_is = weights == PLAIN or (base.stored is not None and base.stored.name == weights)
+    base = base.without_unread()
     return base if as_it_is else base.in_format(weights)
 
 

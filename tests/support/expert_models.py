@@ -16,7 +16,7 @@ from tests.support.drawn_decoders import (
     sliding,
     windows,
 )
-from tests.support.latent_attention_models import latent, sparse_latent
+from tests.support.latent_attention_models import latent, sparse_latent, twice_latent
 
 width, small = {"intermediate_size": st.integers(8, 40)}, st.integers(4, 24)
 layer_lists = st.lists(st.integers(0, 3), max_size=2, unique=True)
@@ -75,6 +75,7 @@ EXPERTS: dict[str, st.SearchStrategy[Config]] = {
     "deepseek_v4": compressed(),
     "glm4_moe_lite": sparse_latent(indexed=False),
     "glm_moe_dsa": sparse_latent(shared=True),
+    "longcat_flash": twice_latent(),
     "sarvam_mla": latent(st.integers(1, 3)),
     "granitemoe": routed(padded),
     "phimoe": routed(family(own_heads(), **width, sliding_window=st.none() | windows, attention_bias=flags, lm_head_bias=flags), fixed=2),

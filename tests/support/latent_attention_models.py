@@ -55,6 +55,19 @@ def sparse_latent(draw: st.DrawFn, *, indexed: bool = True, shared: bool = False
 
 
 @st.composite
+def twice_latent(draw: st.DrawFn) -> Config:
+    """LongCat-Flash: two latent attentions a layer, always with a latent for queries; experts beside some that hand on what they read."""
+    config = draw(latent(st.integers(1, 3)))
+    names = {"num_hidden_layers": "num_layers", "num_experts_per_tok": "moe_topk"}
+    names |= {"intermediate_size": "ffn_hidden_size", "moe_intermediate_size": "expert_ffn_hidden_size"}
+    left = ("first_k_dense_replace", "n_shared_experts")
+    config = {names.get(key, key): value for key, value in config.items() if key not in left}
+    # the class turns positions by angles of head_dim, which must be as wide as what they turn
+    config |= {"q_lora_rank": draw(st.integers(1, 20)), "head_dim": config["qk_rope_head_dim"]}
+    return config | {"zero_expert_num": draw(st.integers(0, 5)), "router_bias": draw(flags)}
+
+
+@st.composite
 def latent(draw: st.DrawFn, layers: st.SearchStrategy[int], **optional: st.SearchStrategy[Any]) -> Config:
     """A configuration with latent attention, experts in groups, dense first layers; DeepSeek V2 turns pairs, so widths are even."""
     heads = draw(st.integers(1, 4))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from estimators.architectures.adapter_names import GATE_AND_EXPERTS
+from estimators.architectures.adapter_names import EXPERTS_BY_PROJ, GATE_AND_EXPERTS
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Block
 from estimators.architectures.builders.common import attention_of, feed_forward_of
 from estimators.architectures.builders.experts import experts_of, grouped_experts
+from estimators.architectures.builders.layers import layered, varied_layers
 from estimators.architectures.builders.prediction import with_prediction
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
@@ -70,6 +71,49 @@ def mistral4(f: Fields, name: str, source: Source) -> Decoder:
     experts = replace(experts, widens_router=False, wide_weights=False)
     attention = latent_attention(f, s, query_rank=1024, kv_rank=256, nope_width=64)
     return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), attention, dense_layers=0)
+
+
+def longcat_flash(f: Fields, name: str, source: Source) -> Decoder:
+    """LongCat-Flash: layers of two attentions and two feed-forwards; beside the first, experts, some of which hand on what they read.
+
+    What the experts make is added at the layer's end, so that they run beside all that follows the first attention.
+    """
+    twice = f.optional_integer("num_hidden_layers", minimum=2)
+    s = sizes(
+        f,
+        vocab=131072,
+        width=6144,
+        layers=28 if twice is None else twice // 2,
+        heads=64,
+        positions=131072,
+        ffn_width=12288,
+        head_key="",
+        head_width=1,
+        names={"layers": ("num_layers",), "ffn_width": ("ffn_hidden_size", "intermediate_size")},
+    )
+    attention = latent_attention(f, s)
+    if attention.query_rank is None:
+        raise f.fail("q_lora_rank", None, "a whole number from 1: queries are always made of a latent")
+    num, per_token = experts_of(
+        f, num=512, per_token=12, num_keys=("n_routed_experts", "num_local_experts"), per_token_keys=("moe_topk", "num_experts_per_tok")
+    )
+    dense, identities = feed_forward_of(s, gated=True), f.integer("zero_expert_num", default=256, minimum=0)
+    experts = Experts(
+        adapter_names=EXPERTS_BY_PROJ,
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=f.integer("expert_ffn_hidden_size", "moe_intermediate_size", default=2048),
+        identities=identities,
+        unread=identities,
+        router_bias=f.flag("router_bias", False),
+        widens_router=True,
+        wide_weights=True,
+        one_by_one=True,
+        shared=dense,
+    )
+    parts = (("attention", attention), ("mlp", experts), ("second_attention", attention), ("second_mlp", dense))
+    return layered(name, source, s, [parts for _ in varied_layers(f, s)], norms=4)
 
 
 def _latent(

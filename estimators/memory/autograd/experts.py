@@ -25,7 +25,7 @@ def routed(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
         tape.keep_for_weights(tape.cast(x, 4) if wide else tape.low(x), role=ROUTER)
     if part.renormalises:
         tape.keep(tape.tensor(t * (part.per_token + 1), 4, "outer"))
-    tape.keep(tape.tensor(t * part.num, 4, "outer"), tape.tensor(t * part.per_token, INDEX_BYTES, "outer", grad=False))
+    tape.keep(tape.tensor(t * (part.num + part.identities), 4, "outer"), tape.tensor(t * part.per_token, INDEX_BYTES, "outer", grad=False))
     out = _all_experts(tape, part, x, t, width) if part.runs_all else _chosen_experts(tape, part, x, t, width)
     if part.shared:
         shared = fed_forward(tape, part.shared, x, t, width)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import Experts
 from estimators.architectures.prediction import in_words
 from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
 from estimators.counting.estimate import count_params, count_trainable_params
@@ -71,10 +72,25 @@ def held_lines(model: Model) -> list[str]:
         params = sum(count_params(block.ops(Workload(), model.width)) for block in crossing)
         lines.append(f"without images nothing is done with {format_int(params)} parameters, of layers that attend to them: add --images")
     lines += [model.stored.said] if model.stored else []
+    lines += _identity_lines(model)
     if model.prediction:
         params = count_params(model.prediction.ops(Workload(), model.width, model.vocab))
         lines.append(f"left out: {in_words(model.prediction.block.count)}, {format_int(params)} parameters; `show -v` has them")
     return lines
+
+
+def _identity_lines(model: Decoder) -> list[str]:
+    """Which experts a token is counted with where it may choose some that compute nothing, and what is held for those."""
+    part = next((part for block in model.blocks for _, part in block.parts if isinstance(part, Experts) and part.identities), None)
+    if not part:
+        return []
+    line = (
+        f"experts: a token's {format_int(part.per_token)} choices are counted as experts that compute, the most it can cost; of "
+        f"{format_int(part.num + part.identities)}, {format_int(part.identities)} compute nothing"
+    )
+    unread = count_params(model.ops(Workload())) - count_params(model.without_unread().ops(Workload()))
+    held = f"transformers' class holds {format_int(unread)} parameters for those, which nothing reads: engines and published sizes do not"
+    return [f"{line}. {held}" if unread else line]
 
 
 def _traced_lines(model: TracedModel) -> list[str]:

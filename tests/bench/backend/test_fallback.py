@@ -177,7 +177,6 @@ NLLB |= {"num_experts": 128, "encoder_sparse_step": 4, "decoder_sparse_step": 4}
         # Parameters of transformers' classes on meta. Switch-base-8 is published as 619 M, NLLB-MoE as 54.5 B.
         pytest.param(SWITCH, 619_339_008, id="switch"),
         pytest.param(NLLB, 54_500_569_088, id="nllb-moe", marks=pytest.mark.slow),
-        pytest.param({"model_type": "longcat_flash"}, 741_053_585_408, id="longcat", marks=pytest.mark.slow),
     ],
 )
 def test_what_does_not_run_on_meta_has_its_parameters_and_a_reason_in_one_line(

@@ -12,7 +12,7 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.conventions import surplus_flop
-from estimators.counting.estimate import count_active_params, estimate
+from estimators.counting.estimate import count_active_params, count_params, estimate
 from estimators.counting.rules_of_thumb import rules
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
@@ -105,6 +105,18 @@ def test_active_parameters_are_those_of_the_papers() -> None:
 def test_active_parameters_of_recent_mixtures_are_the_published_ones(name: str, published: str) -> None:
     """Cards and documentation, see each model's source; MiniMax leaves the embedding out."""
     assert as_published(active(name, without_embedding=name == "minimax-m2"), published)
+
+
+def test_longcat_flash_has_the_published_parameters_and_both_ends_of_those_that_a_token_uses() -> None:
+    """LongCat-Flash's report: 560B, of which a token uses 18.6B to 31.3B; the class holds more, see NOT_SHIPPED of the drawn ones.
+
+    Sizes are those of transformers' configuration, which names the checkpoint; at the lower end all 12 choices compute nothing.
+    """
+    ops = model_from_config({"model_type": "longcat_flash"}, "longcat").ops(Workload())
+    most = count_active_params(ops) - 131072 * 6144
+    assert as_published(most, "31.3B")
+    assert as_published(most - 28 * 12 * (3 * 6144 * 2048), "18.6B")
+    assert as_published(count_params(ops) - 28 * 256 * (2 * 6144 * 2048), "560B")
 
 
 def test_routed_and_always_on_experts_by_hand() -> None:

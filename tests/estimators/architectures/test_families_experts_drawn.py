@@ -38,8 +38,9 @@ def test_no_family_with_experts_is_without_a_test_and_a_published_model() -> Non
     assert {model_entry(name).config["model_type"] for name in model_ids()} >= EXPERTS.keys() - NOT_SHIPPED
 
 
-NOT_SHIPPED = {"sarvam_mla"}
-"""Of its one checkpoint, 106.0 billion parameters by the class, no more than the 105B of its name is published."""
+NOT_SHIPPED = {"longcat_flash", "sarvam_mla"}
+"""Of Sarvam's one checkpoint, 106.0 billion parameters by the class, no more than the 105B of its name is published. LongCat-Flash's files
+hold 560B, transformers' class 741B: gates and ups of experts that compute nothing, too."""
 
 CANNOT_DO_WITHOUT = {
     "dbrx": {"d_model": 6144, "attn_config": {"rope_theta": 1e4}},
@@ -71,3 +72,23 @@ def test_experts_that_meta_cannot_route_cost_what_they_cost_routed_on_a_cpu(fiel
         logits.sum().backward()
     step = estimate(Case(model=model_from_config(config, "dbrx"), workload=Workload(phase="train", batch=2, seq_len=7)))
     assert (step.forward_flop, step.backward_flop) == (forward, counter.get_total_flops())
+
+
+@given(EXPERTS["longcat_flash"], st.integers(0, 2**31))
+@settings(max_examples=3, deadline=None)
+def test_what_is_routed_to_experts_that_compute_nothing_costs_what_is_counted_less_by_their_products(fields: Config, seed: int) -> None:
+    """LongCat-Flash on a CPU, real weights choosing: each choice of such an expert is three products of D x F fewer.
+
+    Of a single choice for each token transformers' class fails.
+    """
+    config = fields | {"model_type": "longcat_flash", "expert_ffn_hidden_size": 6, "moe_topk": max(2, fields["moe_topk"])}
+    torch.manual_seed(seed)
+    module, counter, chosen = language_model(config, attn="eager").eval(), meta.flop_counter(), []
+    for part in module.modules():
+        if type(part).__name__ == "LongcatFlashTopkRouter":
+            part.register_forward_hook(lambda _, __, routed: chosen.append(int((routed[2] >= config["n_routed_experts"]).sum())))
+    with torch.no_grad(), counter:
+        module(input_ids=torch.zeros(2, 7, dtype=torch.long).random_(config["vocab_size"]))
+    step = estimate(Case(model=model_from_config(config, "longcat"), workload=Workload(phase="forward", batch=2, seq_len=7)))
+    assert len(chosen) == config["num_layers"]
+    assert counter.get_total_flops() == step.forward_flop - sum(chosen) * 3 * 2 * config["hidden_size"] * 6

@@ -69,6 +69,14 @@ def held_bytes(model: str, weights: str) -> int:
     return sum(op.count * (2 * op.params if op.stored_bytes is None else op.stored_bytes) for op in table)
 
 
+def test_an_engine_holds_no_matrices_of_experts_that_compute_nothing() -> None:
+    """LongCat-Flash is published as 560B: two bytes each, in 16 bits, on one device. transformers' class holds 741B."""
+    config = {"model_type": "longcat_flash", "max_position_embeddings": 1}
+    alone = Deployment(model=model_from_config(config, "longcat"), hardware=hardware("h100-sxm5-80gb"), engine=engine("vllm"))
+    (stage,) = weights_by_stage(alone)
+    assert 560e9 <= stage.total_bytes / 2 < 561e9
+
+
 @pytest.mark.parametrize(
     ("model", "weights", "bits"),
     [
