@@ -19,13 +19,15 @@ class BetweenSteps:
         self.free_since_s, self.is_waiting = time.perf_counter(), False
         self._left_s: float | None = None
 
-    def wait_from(self, now_s: float) -> None:
-        """The loop goes to fetch data."""
-        self.free_since_s, self.is_waiting = now_s, True
+    def wait_from(self, now_s: float, left_s: float | None = None) -> None:
+        """The loop goes to fetch data.
 
-    def left(self, at_s: float) -> None:
-        """A step has ended: what comes until the next, and is no wait for data, is of others."""
-        self._left_s = at_s
+        Args:
+            left_s: when the step that has ended was left: what comes until the next, and is no wait for data, is of others.
+        """
+        self.free_since_s, self.is_waiting = now_s, True
+        if left_s is not None:
+            self._left_s = left_s
 
     def came(self, came_s: float, wait_s: float | None) -> tuple[float, float]:
         """The next step begins.
@@ -38,7 +40,8 @@ class BetweenSteps:
         """
         if wait_s is None:
             wait_s = came_s - self.free_since_s if self.is_waiting else 0.0
-        return wait_s, max(0.0, self.of_others(came_s) - wait_s)
+        left_s, self._left_s = self._left_s, None
+        return wait_s, 0.0 if left_s is None else max(0.0, came_s - left_s - wait_s)
 
     def of_others(self, now_s: float) -> float:
         """Seconds since a step was left, until now; 0 where none was. It is left no longer."""

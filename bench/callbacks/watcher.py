@@ -270,9 +270,7 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
         if self._writer is not None and time.monotonic() > self._writer.due_s:
             self._guard.attempt("saving the record", self._writer.autosave)
             free_s = time.perf_counter()
-        self._between.wait_from(free_s)
-        if last:
-            self._between.left(free_s - (begun_s - ended_s))
+        self._between.wait_from(free_s, free_s - (begun_s - ended_s) if last else None)
         return last
 
     @event

@@ -181,6 +181,6 @@ def _caches(model: Decoder) -> tuple[CacheWork, ...]:
 def _by_part(ops: Sequence[Op]) -> dict[str, list[Op]]:
     parts: dict[str, list[Op]] = {}
     for op in ops:
-        if op.kind == "attention" and op.flop:  # layers that attend to images do nothing where there is none
+        if op.kind == "attention" and (op.flop or op.cache_bytes):  # layers that attend to images do nothing where there is none
             parts.setdefault(op.part, []).append(op)
     return parts

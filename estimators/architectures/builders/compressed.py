@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import Norm
@@ -69,18 +70,23 @@ def _layer_types(f: Fields, s: Sizes) -> list[str]:
     """The kind of each layer: as listed, by the numbers of the published files, or two of the heaviest, then each in turn."""
     types, ratios = f.config.get("layer_types"), f.config.get("compress_ratios")
     if types is None and ratios is not None:
-        if not isinstance(ratios, list) or not {*ratios} <= {*KINDS}:
+        if not _each_of(ratios, KINDS):
             raise f.fail("compress_ratios", ratios, f"a list of numbers, each one of {', '.join(str(n) for n in KINDS)}")
         types = [KINDS[ratio] for ratio in ratios]
     if types is None:
         types = [SPARSE if i >= 2 and i % 2 else HEAVY for i in varied_layers(f, s)]
     known = (WINDOW, SPARSE, HEAVY)
-    if not isinstance(types, list) or len(types) < s.layers or not {*types} <= {*known}:
+    if not _each_of(types, known, s.layers):
         raise f.fail("layer_types", types, f"a list of {s.layers} words, each one of {', '.join(known)}")
     routers = f.config.get("mlp_layer_types")
-    if routers is not None and (not isinstance(routers, list) or len(routers) < s.layers or not {*routers} <= {*ROUTERS}):
+    if routers is not None and not _each_of(routers, ROUTERS, s.layers):
         raise f.fail("mlp_layer_types", routers, f"a list of {s.layers} words, each one of {', '.join(ROUTERS)}")
     return types[: s.layers]
+
+
+def _each_of(given: object, known: Iterable[object], num: int = 0) -> bool:
+    """Whether a field is a list of so many, each one that is known; what it holds may be anything."""
+    return isinstance(given, list) and len(given) >= num and all(one in (*known,) for one in given)
 
 
 def _attentions(f: Fields, s: Sizes) -> dict[str, CompressedAttention]:

@@ -19,6 +19,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "glm4_moe": {"num_attention_heads": 32},
     "glm4v_moe_text": {"num_attention_heads": 32},
     "lfm2_moe": {"layer_types": ["conv"] * 32},
+    "qwen3_omni_moe_text": {"num_attention_heads": 32},
 }
 """Fields without which a type's own defaults contradict each other, or are null where a number is needed."""
 

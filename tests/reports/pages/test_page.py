@@ -147,7 +147,10 @@ def test_a_picture_alone_is_a_file_and_further_ones_stand_beside_it(tmp_path: Pa
     [
         ([*PLOT, "s.pdf"], "'s.pdf' names no picture; expected a file that ends in .svg or .png"),
         (["list", "models", "--plot", "a.svg"], "unknown option '--plot'"),
-        (["serve", "llama-3.1-8b", "--hardware", "l40s-48gb", "--search", "--plot", "a.svg"], "this answer has no picture"),
+        (
+            ["serve", "llama-3.1-8b", "--hardware", "l40s-48gb", "--simulate", "--rate", "2", "--plot", "a.svg"],
+            "this answer has no picture",
+        ),
     ],
 )
 def test_a_picture_that_cannot_be_is_refused_in_one_line(
