@@ -73,10 +73,11 @@ class KnownValues(TorchDispatchMode):
 
     def _tensor(self, data: Any, **how: Any) -> torch.Tensor:
         """torch.tensor, which no dispatcher sees: of numbers, on meta."""
-        made: torch.Tensor = self._of_numbers[-1](data, **how)
+        func = self._of_numbers[-1]
+        made: torch.Tensor = func(data, **how)
         if made.is_meta and made.numel() <= self._max_elements:
             with suppress(RuntimeError):
-                self._values[made] = self._of_numbers[-1](data, **{**how, "device": _CPU})
+                self._values[made] = func(data, **{**how, "device": _CPU})
         return made
 
     def stand_in(self, tensor: torch.Tensor) -> torch.Tensor:

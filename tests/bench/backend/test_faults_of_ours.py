@@ -11,6 +11,7 @@ from torch import nn
 from bench.backend.counting import flop_formulas, module
 from bench.backend.counting.does_not_run import raise_if_ours
 from bench.backend.counting.training_pass import count_pass
+from bench.backend.known_values import KnownValues
 from estimators.errors import BadValueError, UnavailableError
 
 
@@ -43,6 +44,13 @@ def test_what_a_network_raises_is_one_line(kind: type[Exception]) -> None:
 def test_what_an_operator_raises_in_our_frames_is_the_network_s() -> None:
     with pytest.raises(BadValueError, match="Dimension out of range"):
         module.count(Beyond(), torch.zeros(2, 3), fvcore=False)
+
+
+def test_numbers_that_the_network_has_none_of_are_its_own_lack() -> None:
+    """As PP-DocLayoutV2's thresholds of classes, which its default configuration leaves empty: on meta nobody asks for their values."""
+    with pytest.raises(TypeError) as raised, KnownValues():
+        torch.tensor([None], dtype=torch.float32, device="meta")
+    raise_if_ours(raised.value)
 
 
 def test_a_function_that_takes_other_arguments_is_the_network_s() -> None:
