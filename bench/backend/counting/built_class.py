@@ -61,8 +61,7 @@ def _parsed(config: Mapping[str, Any]) -> tuple[Any, str, str]:
     if config.get("auto_map"):
         raise BadConfigError(
             f"{unknown}, and its own code (auto_map) is never executed here; where a family has the same layers, write its name as "
-            "model_type (python -m bench list families); if you trust the code, build it with "
-            "AutoModel.from_config(..., trust_remote_code=True) and count that with sixnd.count"
+            "model_type (python -m bench list families); or build it with trust_remote_code and count that with sixnd.count"
         )
     without = f"model_type {model_type[:40]!r} has no op table and {version} does not know it"
     without = f"it has no model_type, and {unknown}" if nameless else without

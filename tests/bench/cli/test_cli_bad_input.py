@@ -22,7 +22,7 @@ ON_A100 = [*TRAINING, "--hardware", "a100-sxm4-80gb"]
     [
         (["estimate", "--model", "gpt-33"], "unknown model 'gpt-33'; did you mean"),
         (["show", "--model", ""], "unknown model ''"),
-        (["show", "--model", "../../secrets"], "unknown model '../../secrets'"),
+        (["show", "--model", "../../secrets"], "no config file at '../../secrets'"),
         (["estimate", "--model", "x" * 10_000], "unknown model 'xxx"),
         ([*TRAINING, "--hardware", "h2O0-sxm"], "unknown GPU 'h2O0-sxm'; did you mean"),
         ([*TRAINING, "--hardware", "A1000"], "unknown GPU 'A1000'; did you mean 'a100-pcie-40gb'"),

@@ -67,7 +67,7 @@ def test_a_record_of_this_tool_is_read(capsys: pytest.CaptureFixture[str]) -> No
     [
         ("diagnose nothing.log", "cannot read 'nothing.log': No such file"),
         (f"diagnose {ROOT}/LICENSE", "holds nothing that is known of a training"),
-        (f"diagnose {RUNS}/tqdm.log {RUNS}/nanogpt.log", "unknown model"),
+        (f"diagnose {RUNS}/tqdm.log {RUNS}/nanogpt.log", "is not valid JSON (line 1); expected a Hugging Face config.json"),
     ],
 )
 def test_a_wrong_file_is_one_line(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
