@@ -267,7 +267,7 @@ LIGHTNING |= {"model_type": "minimax_text_01", "architectures": ["MiniMaxText01F
         (SMALL_LLAMA | {"architectures": "LlamaModel"}, "architectures is 'LlamaModel'; expected a list of names of classes"),
         (
             {"model_type": "my_model", "auto_map": {"AutoModel": "evil.Model"}},
-            "write its name as model_type .*; if you trust the code, build it",
+            "write its name as model_type .*; or build it with trust_remote_code",
         ),
         ({"architectures": ["MineForCausalLM"]}, "it has no model_type, and of the class that architectures names, tra"),
         (
